@@ -1,0 +1,38 @@
+# Lamella's commands. "make demo" is the first one to type, "make test" the second.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lock docs clean
+
+BIN := .venv/bin
+# What the demo is: these slides, and config/examples/demo.yaml.
+DEMO := --snakefile ../Snakefile --profile ../profiles/local --configfile ../config/examples/demo.yaml
+# One thread a test process: two of them share the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --durations 15
+DRAWN := --slides 16 --slides-per-patient 1 --seed 1 --processes 2
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: ## make the environment .venv from envs/lamella.lock
+	@scripts/setup.sh
+
+demo: setup ## draw a small cohort of slides and run every layer on it
+	@$(BIN)/lamella draw-cohort demo $(DRAWN)
+	@cd demo && ../scripts/run_workflow.sh $(DEMO)
+	@scripts/where_to_look.sh demo/results
+
+test: check ## set up, run the checks and the whole test suite
+	@$(PYTEST) -n 2 -m "not alone"
+	@$(PYTEST) -m alone || [ $$? -eq 5 ] # 5: no test is marked so
+
+check: setup ## lint, types, import direction, workflow style
+	@scripts/check.sh
+
+lock: ## write envs/*.lock anew from envs/*.in (make lock UPGRADE=--upgrade: newest versions)
+	@scripts/lock.sh $(UPGRADE)
+
+docs: setup ## write the generated tables and schemas anew
+	@$(BIN)/lamella document
+
+clean: ## remove caches; never results, slides or the environment
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .cache/snakemake-lint
+	find src scripts tests benchmarks -name __pycache__ -type d -exec rm -rf {} +

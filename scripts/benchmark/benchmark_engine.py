@@ -1,0 +1,22 @@
+"""Time one engine on one case."""
+
+from pathlib import Path
+
+from lamella.benchmark.engine import benchmark_engine
+from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
+from lamella.engines.settings import EngineName
+from lamella.logs import start_job_log
+from lamella.tracking.settings import TrackingSettings
+
+if __name__ == "__main__":
+    start_job_log(snakemake.log[0])
+    benchmark_engine(
+        case=BenchmarkCase(snakemake.wildcards.case),
+        engine=EngineName(snakemake.wildcards.engine),
+        export_folder=Path(snakemake.params.folder),
+        index=Path(snakemake.input.index),
+        parity=Path(snakemake.input.parity),
+        output=Path(snakemake.output.result),
+        settings=BenchmarkSettings(**snakemake.params.settings),
+        tracking=TrackingSettings(**snakemake.params.tracking),
+    )

@@ -1,0 +1,18 @@
+"""Export the network of the best seed."""
+
+from pathlib import Path
+
+from lamella.export.export import export_model
+from lamella.export.settings import ExportSettings
+from lamella.logs import start_job_log
+from lamella.tracking.settings import TrackingSettings
+
+if __name__ == "__main__":
+    start_job_log(snakemake.log[0])
+    export_model(
+        metrics=[Path(path) for path in snakemake.input.metrics],
+        folder=Path(snakemake.params.folder),
+        run=snakemake.wildcards.run,
+        settings=ExportSettings(**snakemake.params.settings),
+        tracking=TrackingSettings(**snakemake.params.tracking),
+    )

@@ -1,0 +1,1 @@
+"""Annotations: outlines that a person drew on a slide."""

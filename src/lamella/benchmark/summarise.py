@@ -1,0 +1,144 @@
+"""Put all benchmark results into one table."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from lamella.benchmark.cell import BatchResult, BenchmarkCell, Measurement, read_cell
+from lamella.engines.settings import EngineName
+from lamella.stores.tables import write_table
+
+_log = logging.getLogger(__name__)
+
+COLUMNS = (
+    "case",
+    "engine",
+    "device",
+    "precision",
+    "threads",
+    "batch_size",
+    "verdict",
+    "reason",
+    "comparable",
+    "patches_per_s",
+    "speed_against_torch",
+    "latency_ms_median",
+    "latency_ms_p90",
+    "latency_ms_mean",
+    "latency_ms_sd",
+    "first_call_ms",
+    "cpu_ms_per_patch",
+    "import_ms",
+    "load_ms",
+    "rss_before_mib",
+    "peak_rss_mib",
+    "others_cpu_share",
+    "max_abs_difference",
+    "limit",
+    "warmup",
+    "iterations",
+    "pool",
+    "run",
+    "seed",
+    "version",
+    "host",
+    "cpu",
+)
+"""Columns of ``summary.tsv``: one row a case, engine and batch size; one row for an engine that
+is unavailable. ``speed_against_torch`` is the engine's throughput over that of torch with the same
+case, model, device, threads, batch size and CPU model; empty where torch has no such row."""
+
+_Peer = tuple[object, ...]
+
+
+def summarise_benchmark(*, results: Sequence[Path], output: Path) -> None:
+    """Write ``summary.tsv``.
+
+    Args:
+        results: The JSON files of ``benchmark_engine``, in the order of the rows.
+        output: The table.
+    """
+    rows = summarise_cells([read_cell(path) for path in results])
+    write_table(output, COLUMNS, rows)
+    _log.info("%d rows of %d results", len(rows), len(results))
+
+
+def summarise_cells(cells: Sequence[BenchmarkCell]) -> list[dict[str, object]]:
+    """Return the rows of the table, in the order of the cells."""
+    torch = {
+        _peer(cell, batch): batch.patches_per_s
+        for cell in cells
+        if cell.engine is EngineName.TORCH and cell.measurement is not None
+        for batch in cell.measurement.batches
+    }
+    rows: list[dict[str, object]] = []
+    for cell in cells:
+        if cell.measurement is None:
+            rows.append(_shared(cell))
+            continue
+        for batch in cell.measurement.batches:
+            speed = torch.get(_peer(cell, batch))
+            rows.append(_row(cell, cell.measurement, batch, speed))
+    return rows
+
+
+def _peer(cell: BenchmarkCell, batch: BatchResult) -> _Peer:
+    """Return what two measurements must have in common to be compared."""
+    return (
+        cell.case,
+        cell.run,
+        cell.seed,
+        cell.device,
+        cell.threads,
+        cell.patch_px,
+        cell.host["cpu"],
+        batch.batch_size,
+    )
+
+
+def _shared(cell: BenchmarkCell) -> dict[str, object]:
+    return {
+        "case": cell.case,
+        "engine": cell.engine,
+        "device": cell.device,
+        "precision": cell.precision,
+        "threads": cell.threads,
+        "verdict": cell.verdict,
+        "reason": cell.reason,
+        "comparable": "; ".join(f"no: {rule}" for rule in cell.not_comparable) or "yes",
+        "limit": f"{cell.limit:g}",
+        "pool": cell.pool,
+        "run": cell.run,
+        "seed": cell.seed,
+        "host": cell.host["name"],
+        "cpu": cell.host["cpu"],
+    }
+
+
+def _row(
+    cell: BenchmarkCell, measurement: Measurement, batch: BatchResult, torch: float | None
+) -> dict[str, object]:
+    figures = {
+        "patches_per_s": batch.patches_per_s,
+        "speed_against_torch": None if torch is None else batch.patches_per_s / torch,
+        "latency_ms_median": batch.latency_ms_median,
+        "latency_ms_p90": batch.latency_ms_p90,
+        "latency_ms_mean": batch.latency_ms_mean,
+        "latency_ms_sd": batch.latency_ms_sd,
+        "first_call_ms": batch.first_call_ms,
+        "cpu_ms_per_patch": batch.cpu_ms_per_patch,
+        "import_ms": measurement.import_ms,
+        "load_ms": measurement.load_ms,
+        "rss_before_mib": measurement.rss_before_mib,
+        "peak_rss_mib": measurement.peak_rss_mib,
+        "others_cpu_share": measurement.others_cpu_share,
+    }
+    return {
+        **_shared(cell),
+        **{key: None if value is None else f"{value:.3f}" for key, value in figures.items()},
+        "batch_size": batch.batch_size,
+        "max_abs_difference": f"{batch.max_abs_difference:.3e}",
+        "warmup": batch.warmup,
+        "iterations": batch.iterations,
+        "version": measurement.version,
+    }

@@ -1,0 +1,293 @@
+"""The command ``lamella``: what is done by hand, outside the workflow.
+
+A command imports what it needs when it runs, so that ``lamella --help`` is quick.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+
+from lamella.drawing.settings import DrawingSettings
+from lamella.errors import LamellaError, SettingsError, StoreError
+from lamella.fleet.manifest import MANIFEST_NAME
+from lamella.settings import Settings
+from lamella.tracking.settings import TrackingSettings
+
+logger = logging.getLogger("lamella")
+
+_SettingsClass = TypeVar("_SettingsClass", bound=Settings)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, or 1 when it could not be done."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        options.run(options)
+    except LamellaError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lamella",
+        description="Whole-slide images on a cluster. The workflow itself is run by snakemake.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    _add_input_commands(commands)
+    _add_result_commands(commands)
+    _add_other_commands(commands)
+    return parser
+
+
+def _add_input_commands(commands: Any) -> None:
+    draw = commands.add_parser("draw-cohort", help="draw slides, annotations and their table")
+    draw.add_argument("folder", type=Path, help="where slides.tsv and the slides go")
+    _add_options(draw, DrawingSettings)
+    draw.set_defaults(run=_draw_cohort)
+
+    importing = commands.add_parser(
+        "import-patches", help="bring patch files of PROCESS, CLAM or TRIDENT into our layout"
+    )
+    importing.add_argument("files", type=Path, nargs="+", metavar="FILE", help="HDF5 files")
+    importing.add_argument("output", type=Path, help="a new results folder")
+    importing.add_argument(
+        "--mpp", type=float, required=True, help="microns per pixel of the patches"
+    )
+    importing.add_argument(
+        "--slides", type=Path, help="slide table; needed for files that hold coordinates only"
+    )
+    importing.add_argument(
+        "--classes", nargs="+", default=["normal", "tumor"], help="names of the labels 0, 1, …"
+    )
+    importing.add_argument(
+        "--size-px", type=int, help="edge of a patch, where the file does not say it"
+    )
+    importing.add_argument(
+        "--edge-l0", type=int, help="the same in level-0 pixels, where the file does not say it"
+    )
+    importing.set_defaults(run=_import_patches)
+
+    relocate = commands.add_parser("relocate", help="find slides that moved, mend the slide table")
+    relocate.add_argument("table", type=Path, help="the slide table, such as config/slides.tsv")
+    relocate.add_argument("root", type=Path, help="the folder that the slides lie in now")
+    relocate.set_defaults(run=_relocate)
+
+
+def _add_result_commands(commands: Any) -> None:
+    check = commands.add_parser("check", help="find patch files that are missing or damaged")
+    _add_results_folder(check)
+    check.add_argument(
+        "--delete",
+        action="store_true",
+        help="delete the damaged ones, so that the next run mends them",
+    )
+    check.set_defaults(run=_check)
+
+    status = commands.add_parser("status", help="show what lies in the results, stage by stage")
+    _add_results_folder(status)
+    status.set_defaults(run=_status)
+
+    retry = commands.add_parser("retry", help="let the next run try quarantined slides again")
+    _add_results_folder(retry)
+    retry.set_defaults(run=_retry)
+
+    clean = commands.add_parser(
+        "clean", help="list the files that no manifest names, or delete them"
+    )
+    _add_results_folder(clean)
+    clean.add_argument("--delete", action="store_true", help="delete them")
+    clean.set_defaults(run=_clean)
+
+
+def _add_other_commands(commands: Any) -> None:
+    engines = commands.add_parser("engines", help="list the inference engines and their devices")
+    engines.set_defaults(run=_engines)
+
+    sync = commands.add_parser("sync-tracking", help="send the records that MLflow lacks")
+    _add_results_folder(sync)
+    sync.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[Path("config/config.yaml")],
+        help="config files whose section `tracking` says where to; the last one wins",
+    )
+    sync.set_defaults(run=_sync_tracking)
+
+    document = commands.add_parser("document", help="make the tables of settings and schemas anew")
+    document.add_argument("folder", type=Path, nargs="?", default=Path(), help="the repository")
+    document.set_defaults(run=_document)
+
+
+def _add_results_folder(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("results"),
+        help="the results folder (default: results)",
+    )
+
+
+def _draw_cohort(options: argparse.Namespace) -> None:
+    from lamella.drawing.cohort import draw_cohort
+
+    draw_cohort(options.folder, _from_options(DrawingSettings, options))
+
+
+def _check(options: argparse.Namespace) -> None:
+    from lamella.patches.check import check_shards
+
+    folder = options.folder / "patches"
+    checked = list(check_shards(folder / MANIFEST_NAME))
+    faults = [shard for shard in checked if shard.error is not None]
+    for shard in faults:
+        logger.error("%s", shard.error)
+    logger.info("%d patch files read, %d of them at fault", len(checked), len(faults))
+    damaged = [folder / shard.row.path for shard in faults if shard.deletable]
+    if options.delete and damaged:
+        for path in damaged:
+            path.unlink(missing_ok=True)
+            logger.info("deleted %s", path)
+        _retry(options)
+    if len(faults) > len(damaged):
+        raise StoreError(
+            f"{len(faults) - len(damaged)} patch files are whole, but not usable as they are",
+            str(folder),
+            "Where slides were moved, type `lamella relocate`; then run the workflow",
+        )
+    if damaged and not options.delete:
+        raise StoreError(
+            f"{len(damaged)} of {len(checked)} patch files are missing or damaged",
+            str(folder),
+            "Type `lamella check --delete`, then run the workflow; only these are made anew",
+        )
+
+
+def _status(options: argparse.Namespace) -> None:
+    from lamella.fleet.status import report_lines, stage_statuses
+
+    for line in report_lines(list(stage_statuses(options.folder)), options.folder):
+        print(line)
+
+
+def _import_patches(options: argparse.Namespace) -> None:
+    from lamella.patches.import_patches import import_patches
+    from lamella.patches.imported import ImportOptions
+
+    given = ImportOptions(
+        mpp=options.mpp,
+        slides=options.slides,
+        classes=tuple(options.classes),
+        size_px=options.size_px,
+        edge_l0=options.edge_l0,
+    )
+    import_patches(options.files, options.output, given)
+
+
+def _retry(options: argparse.Namespace) -> None:
+    from lamella.fleet.retry import forget_unfinished
+
+    forgotten = list(forget_unfinished(options.folder))
+    for path, slides in forgotten:
+        logger.info("%s: %d slides will be done again", path, slides)
+    logger.info("run the workflow again" if forgotten else "nothing to try again")
+
+
+def _clean(options: argparse.Namespace) -> None:
+    from lamella.fleet.status import stage_statuses
+
+    orphans = [path for stage in stage_statuses(options.folder) for path in stage.orphans]
+    for path in orphans:
+        print(path)
+        if options.delete:
+            path.unlink(missing_ok=True)
+    if not orphans:
+        logger.info("every file belongs to a slide")
+    elif options.delete:
+        logger.info("%d files deleted", len(orphans))
+    else:
+        logger.info("%d files belong to no slide; --delete deletes them", len(orphans))
+
+
+def _relocate(options: argparse.Namespace) -> None:
+    from lamella.cohort.relocate import relocate_slides
+
+    moved = relocate_slides(options.table, options.root)
+    for old, new in moved:
+        logger.info("%s -> %s", old, new)
+    logger.info("%d files found in their new place; nothing is made anew", len(moved))
+
+
+def _engines(options: argparse.Namespace) -> None:
+    from lamella.engines.available import list_engines
+
+    for status in list_engines():
+        note = f"version {status.version}" if status.reason is None else status.reason
+        print(f"{status.name:12} {status.device:5} {note}")
+
+
+def _sync_tracking(options: argparse.Namespace) -> None:
+    from lamella.tracking.sync import sync_tracking
+
+    section: dict[str, Any] = {}
+    for path in options.configfile:
+        section |= _section(path, "tracking")
+    sync_tracking(options.folder, _checked(TrackingSettings, section, str(options.configfile[-1])))
+
+
+def _document(options: argparse.Namespace) -> None:
+    from lamella.documentation import document
+
+    changed = document(options.folder)
+    for path in changed:
+        logger.info("wrote %s", path)
+    if not changed:
+        logger.info("everything is up to date")
+
+
+def _section(path: Path, name: str) -> dict[str, Any]:
+    """Return one section of a config file; empty where it names none."""
+    if not path.exists():
+        raise SettingsError("there is no such config file", str(path), "Correct --configfile")
+    section: dict[str, Any] = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(name, {})
+    return section
+
+
+def _add_options(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:
+    """Add one option for each setting; an option that is not given keeps its default."""
+    for name, field in settings.model_fields.items():
+        meaning = f"{field.description} (default: {field.default})"
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            default=argparse.SUPPRESS,
+            metavar="VALUE",
+            help=meaning.replace("%", "%%"),
+        )
+
+
+def _from_options(settings: type[_SettingsClass], options: argparse.Namespace) -> _SettingsClass:
+    given = {name: value for name, value in vars(options).items() if name in settings.model_fields}
+    return _checked(settings, given, "command line")
+
+
+def _checked(settings: type[_SettingsClass], values: dict[str, Any], where: str) -> _SettingsClass:
+    """Return the settings that plain values, or their spellings, stand for."""
+    try:
+        return settings(**values)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"{name}: {first['msg'].lower()}", where, "Correct it; --help says what is allowed"
+        ) from error

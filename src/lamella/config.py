@@ -1,0 +1,275 @@
+"""The whole config file: every section, checked at once, faults named by file and line."""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from lamella.benchmark.settings import BenchmarkSettings
+from lamella.cohort.settings import SplitSettings
+from lamella.cohort.split import split_patients
+from lamella.cohort.table import Slide, read_slides
+from lamella.engines.settings import ParitySettings
+from lamella.errors import CohortError, CohortErrors, SettingsError
+from lamella.export.settings import ExportSettings
+from lamella.fleet.settings import FleetSettings
+from lamella.interpret.settings import InterpretSettings
+from lamella.patches.settings import PatchSettings
+from lamella.predict.settings import PredictSettings
+from lamella.settings import Settings
+from lamella.slides.settings import ReadingSettings
+from lamella.tissue.settings import TissueMethod, TissueSettings
+from lamella.tracking.settings import TrackingSettings
+from lamella.training.settings import TrainingSettings
+
+_Location = tuple[str | int, ...]
+
+
+class Config(Settings):
+    """Everything that can be set, one section per room."""
+
+    study: str = Field(default="lamella", min_length=1)
+    """Name of the study; the MLflow experiment is called after it."""
+
+    slides: Path = Path("config/slides.tsv")
+    """The table of slides; relative to the folder that Snakemake works in."""
+
+    split: SplitSettings = SplitSettings()
+    """How patients are divided into training, validation and test."""
+
+    fleet: FleetSettings = FleetSettings()
+    """How many workers there are and what they may use."""
+
+    reading: ReadingSettings = ReadingSettings()
+    """How slide files are read."""
+
+    tissue: TissueSettings = TissueSettings()
+    """How tissue is told from glass."""
+
+    patches: PatchSettings = PatchSettings()
+    """Which squares are cut from the tissue."""
+
+    training: TrainingSettings = TrainingSettings()
+    """Which networks are trained, and how."""
+
+    export: ExportSettings = ExportSettings()
+    """How trained networks are exported."""
+
+    parity: ParitySettings = ParitySettings()
+    """How the engines' answers are compared with those of the trained network."""
+
+    predict: PredictSettings = PredictSettings()
+    """How slides are predicted."""
+
+    interpret: InterpretSettings = InterpretSettings()
+    """Which patches are explained."""
+
+    benchmark: BenchmarkSettings = BenchmarkSettings()
+    """Which inference engines are compared, and how."""
+
+    tracking: TrackingSettings = TrackingSettings()
+    """Where runs are recorded."""
+
+    @field_validator("slides")
+    @classmethod
+    def _expand(cls, slides: Path) -> Path:
+        return Path(os.path.expandvars(slides))
+
+
+class ConfigErrors(SettingsError):
+    """Everything that is wrong with the config files, a line each."""
+
+    def __init__(self, errors: Sequence[SettingsError]) -> None:
+        first = errors[0]
+        super().__init__(first.what, first.where, first.remedy)
+        self.args = (errors,)
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+
+def load_config(values: Mapping[str, Any], files: Sequence[Path | str]) -> Config:
+    """Return the checked settings.
+
+    Args:
+        values: The merged config, as Snakemake holds it.
+        files: The config files in the order in which they were merged; only read to name
+            file and line of a fault.
+
+    Raises:
+        ConfigErrors: settings are unknown, of a wrong type or out of range, or stand twice in one
+            file; all are named.
+    """
+    lines = _Lines([Path(file) for file in files])
+    repeated = list(lines.repeated())
+    if repeated:
+        raise ConfigErrors(repeated)
+    try:
+        config = Config.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigErrors([_settings_error(found, lines) for found in error.errors()]) from error
+    contradictions = [
+        SettingsError(
+            what, f"{lines.find(location)}: {'.'.join(location)}", "Correct one of the two"
+        )
+        for location, what in _contradictions(config)
+    ]
+    if contradictions:
+        raise ConfigErrors(contradictions)
+    return config
+
+
+def load_slides(config: Config) -> list[Slide]:
+    """Return the slide table, checked against the settings that speak of its columns.
+
+    Raises:
+        CohortErrors: the table is malformed, a column to stratify by is missing, a patient is
+            fixed to two splits, a label differs from a class in case only, or a slide has no
+            mask where all need one.
+    """
+    slides = read_slides(config.slides)
+    split_patients(slides, config.split)
+    classes = {name.casefold(): name for name in config.patches.classes}
+    errors = [
+        CohortError(
+            f"label {slide.label!r} is class {classes[slide.label.casefold()]!r} in another case",
+            f"{config.slides}:{slide.line}",
+            "Write it as in `patches.classes`",
+        )
+        for slide in slides
+        if slide.label not in config.patches.classes and slide.label.casefold() in classes
+    ]
+    if config.tissue.method is TissueMethod.MASK:
+        errors += [
+            CohortError(
+                f"slide {slide.slide!r} has no mask, but `tissue.method` is mask",
+                f"{config.slides}:{slide.line}",
+                "Name a file in column `mask`, or choose another method",
+            )
+            for slide in slides
+            if slide.mask is None
+        ]
+    if errors:
+        raise CohortErrors(errors)
+    return slides
+
+
+def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield where sections contradict each other, and how."""
+    runs, proven = config.training.selected_runs, config.parity.engines
+    if config.benchmark.run is not None and config.benchmark.run not in runs:
+        yield ("benchmark", "run"), f"{config.benchmark.run!r} is none of the runs {runs}"
+    for engine in config.benchmark.engines:
+        if engine not in proven:
+            yield ("benchmark", "engines"), f"{engine} is not in parity.engines"
+    if config.predict.engine not in proven:
+        yield ("predict", "engine"), f"{config.predict.engine} is not in parity.engines"
+    if config.predict.device is not config.parity.device:
+        yield (
+            ("predict", "device"),
+            f"predict runs on {config.predict.device}, parity proves on {config.parity.device}",
+        )
+    if config.predict.target not in config.patches.classes:
+        classes = ", ".join(config.patches.classes)
+        yield (
+            ("predict", "target"),
+            f"{config.predict.target!r} is not in patches.classes: {classes}",
+        )
+
+
+def _settings_error(details: ErrorDetails, lines: "_Lines") -> SettingsError:
+    location = details["loc"]
+    name = ".".join(str(part) for part in location) or "config"
+    where = f"{lines.find(location)}: {name}"
+    if details["type"] == "extra_forbidden":
+        return SettingsError("there is no such setting", where, _did_you_mean(location))
+    message = details["msg"].removeprefix("Value error, ")
+    found = details["input"]
+    shown = "" if isinstance(found, Mapping | BaseModel) else f" (found {found!r})"
+    return SettingsError(
+        f"{message[0].lower()}{message[1:]}{shown}",
+        where,
+        "Correct it; config/README.md lists every setting with type and range",
+    )
+
+
+def _did_you_mean(location: _Location) -> str:
+    known = _names_beside(location)
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    if close:
+        return f"Did you mean {close[0]!r}? config/README.md lists all settings"
+    return f"Known here: {', '.join(known)}"
+
+
+def _names_beside(location: _Location) -> list[str]:
+    """Return the names of the settings class that holds the last part of a location."""
+    model: type[BaseModel] = Config
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        inner = _settings_class(field.annotation) if field else None
+        # A part that is no field is a free name, such as that of a run.
+        model = inner or model
+    return list(model.model_fields)
+
+
+def _settings_class(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_settings_class(argument) for argument in get_args(annotation))
+    return next((inner for inner in found if inner), None)
+
+
+class _Lines:
+    """Finds the line in which a setting stands; later files override earlier ones."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._trees = [
+            (file, yaml.compose(file.read_text(encoding="utf-8"))) for file in reversed(files)
+        ]
+
+    def repeated(self) -> Iterator[SettingsError]:
+        """Yield names that stand twice in one place of a file: YAML takes the last in silence."""
+        for file, tree in self._trees:
+            for name, first, again in _repeated(tree):
+                yield SettingsError(
+                    f"{name!r} stands already in line {first}", f"{file}:{again}", "Join the two"
+                )
+
+    def find(self, location: _Location) -> str:
+        """Return ``file:line`` of the deepest part of a location that a file has."""
+        best, depth = "config", -1
+        for file, tree in self._trees:
+            marks = list(_marks(tree, location))
+            if len(marks) > depth and tree is not None:
+                line = (marks[-1] if marks else tree.start_mark.line) + 1
+                best, depth = f"{file}:{line}", len(marks)
+        return best
+
+
+def _repeated(node: yaml.Node | None) -> Iterator[tuple[str, int, int]]:
+    """Yield name, first line and later line of every repeated key below a node."""
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            first = lines.setdefault(str(key.value), line)
+            if first != line:
+                yield str(key.value), first, line
+            yield from _repeated(value)
+
+
+def _marks(node: yaml.Node | None, location: _Location) -> Iterator[int]:
+    for part in location:
+        if not isinstance(node, yaml.MappingNode):
+            return
+        entry = next((pair for pair in node.value if pair[0].value == str(part)), None)
+        if entry is None:
+            return
+        yield entry[0].start_mark.line
+        node = entry[1]

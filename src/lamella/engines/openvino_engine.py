@@ -1,0 +1,80 @@
+"""OpenVINO; the one module that talks to it."""
+
+from pathlib import Path
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from lamella.engines.engine import CheckedEngine
+from lamella.engines.settings import Device, EngineName
+from lamella.errors import EngineUnavailableError
+from lamella.export.description import ModelDescription
+
+LOAD_ERRORS = (RuntimeError,)
+"""What OpenVINO raises where it cannot load a model."""
+
+_CPU = "CPU"
+
+
+class OpenVinoEngine(CheckedEngine):
+    """An ``.onnx`` model, in 32-bit arithmetic.
+
+    The precision is said to OpenVINO explicitly: on CPUs with bfloat16 instructions it computes
+    in bfloat16 otherwise, and probabilities differ visibly from those of the trained network.
+    """
+
+    name = EngineName.OPENVINO
+
+    def __init__(
+        self, path: Path, description: ModelDescription, *, device: Device, threads: int
+    ) -> None:
+        super().__init__(description, device=device, threads=threads)
+        check_device(device)
+        core = openvino.Core()
+        compiled = core.compile_model(core.read_model(path), _CPU, cpu_settings(threads))
+        self._request = compiled.create_infer_request()
+
+    def _run(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # Shared outputs would be overwritten by the next call.
+        outputs = self._request.infer({0: patches}, share_inputs=True, share_outputs=False)
+        answer: NDArray[np.float32] = outputs[0]
+        return answer
+
+
+def cpu_settings(threads: int) -> dict[str, object]:
+    """Return the properties that a model is compiled with.
+
+    One stream, so that ``threads`` work on one batch; no pinning to cores, which the other engines
+    do not do either.
+    """
+    return {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
+    }
+
+
+def check_device(device: Device) -> None:
+    """Refuse devices that OpenVINO does not have.
+
+    Raises:
+        EngineUnavailableError: the device is not the CPU.
+    """
+    if device is not Device.CPU:
+        raise EngineUnavailableError(
+            "OpenVINO does not run on NVIDIA GPUs",
+            f"{EngineName.OPENVINO} on {device}",
+            "Choose the device `cpu` for this engine",
+        )
+
+
+def version(device: Device) -> str:
+    """Return OpenVINO's version.
+
+    Raises:
+        EngineUnavailableError: the device is not the CPU.
+    """
+    check_device(device)
+    return str(openvino.__version__)

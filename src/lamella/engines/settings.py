@@ -1,0 +1,48 @@
+"""Which engines and devices there are, and how their answers are compared."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from lamella.settings import Settings
+
+
+class EngineName(StrEnum):
+    """A program that runs exported models."""
+
+    TORCH = "torch"
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+
+
+class Device(StrEnum):
+    """Where a model runs."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class ParitySettings(Settings):
+    """How the engines' answers are compared with those of the trained network."""
+
+    engines: tuple[EngineName, ...] = tuple(EngineName)
+    """Engines that are compared."""
+
+    patches: int = Field(default=1024, ge=1)
+    """Most patches that are compared, drawn from the validation and test splits."""
+
+    batch_size: int = Field(default=32, ge=1)
+    """Patches per call."""
+
+    limit: float = Field(default=1e-4, gt=0.0, le=1.0)
+    """Largest difference of a probability at which an engine's answers are valid; 0.0001 is for
+    32-bit arithmetic."""
+
+    device: Device = Device.CPU
+    """Where the engines run; the trained network always runs on the CPU."""
+
+    threads: int = Field(default=2, ge=1)
+    """Threads that an engine computes with."""
+
+    seed: int = Field(default=0, ge=0)
+    """Seed of the choice of patches."""

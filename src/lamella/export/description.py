@@ -1,0 +1,135 @@
+"""What lies beside every exported model: ``model.json``."""
+
+import hashlib
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lamella.errors import StoreError
+from lamella.stores.json_files import write_json
+
+DESCRIPTION_NAME = "model.json"
+"""Name of the description, in the folder of the model file."""
+
+
+class ModelFormat(StrEnum):
+    """How a model is stored; also the name of its folder."""
+
+    ONNX = "onnx"
+    TORCH = "torch"
+
+
+MODEL_FILES = {ModelFormat.ONNX: "model.onnx", ModelFormat.TORCH: "model.pt2"}
+"""Name of the model file of each format."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TensorDescription(_Value):
+    """One input or output of the graph."""
+
+    name: str
+    """Name in the graph."""
+    dtype: str
+    """numpy's name of the type, such as ``uint8``."""
+    shape: tuple[int, ...]
+    """Length of every axis; -1 for a free one."""
+    layout: str
+    """A letter an axis: N patch, H row, W column, C channel or class."""
+
+
+class Origin(_Value):
+    """The training that a model comes from."""
+
+    run: str
+    """Name of the run."""
+    seed: int
+    """Seed of the repetition that was chosen."""
+    metrics: str
+    """Path of its ``metrics.json``, relative to the folder of ``model.json``."""
+    metric: str
+    """Validation figure by which the seed was chosen."""
+    value: float | None
+    """That figure; absent where it could not be measured."""
+    index_digest: str
+    """Digest of the patches it was trained on."""
+
+
+class ModelDescription(_Value):
+    """Everything a program needs to run a model, and everything a person asks about it."""
+
+    format: ModelFormat
+    """How the model is stored."""
+    file: str
+    """Model file, beside this description."""
+    digest: str
+    """SHA-256 of the model file, hexadecimal."""
+    opset: int | None
+    """ONNX operator set; absent for other formats."""
+    inputs: tuple[TensorDescription, ...]
+    """Inputs of the graph; scaling and normalisation are inside it."""
+    outputs: tuple[TensorDescription, ...]
+    """Outputs of the graph; softmax is inside it."""
+    classes: tuple[str, ...]
+    """Names of the classes, in the order of the output's columns."""
+    patch_px: int
+    """Edge length of a patch in pixels."""
+    mpp: float
+    """Microns per pixel of a patch."""
+    origin: Origin
+    """Where the weights come from."""
+    lamella_version: str
+    """Version of Lamella that exported it."""
+    torch_version: str
+    """Version of torch that exported it."""
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_description(folder: Path, description: ModelDescription) -> None:
+    """Write ``model.json`` in one step."""
+    write_json(folder / DESCRIPTION_NAME, description.model_dump(mode="json"))
+
+
+def read_description(folder: Path) -> ModelDescription:
+    """Return the description in a folder such as ``results/export/{run}/onnx``.
+
+    Raises:
+        StoreError: it is missing or not a description.
+    """
+    path = folder / DESCRIPTION_NAME
+    try:
+        return ModelDescription.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise StoreError(
+            f"the description of the model cannot be read ({error})", str(path), _EXPORT_AGAIN
+        ) from error
+
+
+def open_model(folder: Path) -> tuple[Path, ModelDescription]:
+    """Return the model file of a folder, checked, and its description.
+
+    Raises:
+        StoreError: description or model is missing, or the model is not the described one.
+    """
+    description = read_description(folder)
+    path = folder / description.file
+    if not path.is_file():
+        raise StoreError("the model file is missing", str(path), _EXPORT_AGAIN)
+    if file_digest(path) != description.digest:
+        raise StoreError(
+            "the model file is damaged or not the one that was described",
+            str(path),
+            _EXPORT_AGAIN,
+        )
+    return path, description
+
+
+_EXPORT_AGAIN = "Delete the folder and run `snakemake export` again"

@@ -1,0 +1,197 @@
+"""Export the best network of a run."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import lamella
+from lamella.export.choose import Candidate, choose_seed
+from lamella.export.description import (
+    MODEL_FILES,
+    ModelDescription,
+    ModelFormat,
+    Origin,
+    TensorDescription,
+    file_digest,
+    write_description,
+)
+from lamella.export.onnx_file import write_onnx
+from lamella.export.program import trace_program, write_program
+from lamella.export.settings import ExportSettings
+from lamella.stores.atomic import replacing
+from lamella.tracking.record import Dataset, ModelArtifact, Record, Tensor, now_ms
+from lamella.tracking.send import track
+from lamella.tracking.settings import TrackingSettings
+from lamella.training.checkpoint import TrainedModel, load_trained
+
+_log = logging.getLogger(__name__)
+
+INPUT_NAME = "patches"
+OUTPUT_NAME = "probabilities"
+EXAMPLE_NAME = "input_example.npy"
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What is exported."""
+
+    run: str
+    candidate: Candidate
+    trained: TrainedModel
+
+
+def export_model(
+    *,
+    metrics: Sequence[Path],
+    folder: Path,
+    run: str,
+    settings: ExportSettings,
+    tracking: TrackingSettings,
+) -> None:
+    """Write the best network of a run as ONNX and as a ``torch.export`` program.
+
+    The graphs take patches as they lie in the shards, ``patches (n, patch_px, patch_px, 3)``
+    uint8 RGB for any ``n``, and give ``probabilities (n, classes)`` float32.
+
+    Args:
+        metrics: ``metrics.json`` of every seed of the run.
+        folder: Gets ``onnx/{model.onnx,model.json}`` and ``torch/{model.pt2,model.json}``.
+        run: Name of the run.
+        settings: Which seed, which ONNX operator set.
+        tracking: Where the export is tracked; the ONNX file is registered as
+            ``{study}-{run}``.
+
+    Raises:
+        ExportError: no seed can be chosen, or the network cannot be translated.
+    """
+    started_ms = now_ms()
+    candidate = choose_seed(metrics, settings.metric)
+    chosen = _Chosen(run, candidate, load_trained(candidate.metrics))
+    described = _write_models(chosen, folder, settings)
+    _write_example(folder / ModelFormat.ONNX / EXAMPLE_NAME, chosen.trained.patch_px)
+    record = _record(described, settings, tracking)
+    record.started_ms = started_ms
+    track(record, folder, tracking)
+    _log.info(
+        "exported seed %d of %s (validation %s %s)",
+        candidate.seed,
+        run,
+        settings.metric,
+        candidate.value,
+    )
+
+
+def _write_models(chosen: _Chosen, folder: Path, settings: ExportSettings) -> ModelDescription:
+    """Write both formats, and return the description of the ONNX model."""
+    program = trace_program(chosen.trained.inference(), patch_px=chosen.trained.patch_px)
+    write_program(_model_path(folder, ModelFormat.TORCH), program)
+    write_onnx(
+        _model_path(folder, ModelFormat.ONNX),
+        program,
+        opset=settings.opset,
+        input_name=INPUT_NAME,
+        output_name=OUTPUT_NAME,
+    )
+    _describe(chosen, folder, settings, ModelFormat.TORCH)
+    return _describe(chosen, folder, settings, ModelFormat.ONNX)
+
+
+def _model_path(folder: Path, stored: ModelFormat) -> Path:
+    return folder / stored / MODEL_FILES[stored]
+
+
+def _describe(
+    chosen: _Chosen, folder: Path, settings: ExportSettings, stored: ModelFormat
+) -> ModelDescription:
+    trained = chosen.trained
+    edge = trained.patch_px
+    description = ModelDescription(
+        format=stored,
+        file=MODEL_FILES[stored],
+        digest=file_digest(_model_path(folder, stored)),
+        opset=settings.opset if stored is ModelFormat.ONNX else None,
+        inputs=(_tensor(INPUT_NAME, "uint8", (-1, edge, edge, 3), "NHWC"),),
+        outputs=(_tensor(OUTPUT_NAME, "float32", (-1, len(trained.classes)), "NC"),),
+        classes=tuple(trained.classes),
+        patch_px=edge,
+        mpp=trained.mpp,
+        origin=_origin(chosen, settings, folder / stored),
+        lamella_version=lamella.__version__,
+        torch_version=str(torch.__version__),
+    )
+    write_description(folder / stored, description)
+    return description
+
+
+def _tensor(name: str, dtype: str, shape: tuple[int, ...], layout: str) -> TensorDescription:
+    return TensorDescription(name=name, dtype=dtype, shape=shape, layout=layout)
+
+
+def _origin(chosen: _Chosen, settings: ExportSettings, folder: Path) -> Origin:
+    candidate = chosen.candidate
+    return Origin(
+        run=chosen.run,
+        seed=candidate.seed,
+        # Relative, so that the results folder can be moved as a whole.
+        metrics=os.path.relpath(candidate.metrics.resolve(), folder.resolve()),
+        metric=settings.metric,
+        value=candidate.value,
+        index_digest=candidate.index_digest,
+    )
+
+
+def _write_example(path: Path, patch_px: int) -> None:
+    """Write one drawn patch, ``(1, patch_px, patch_px, 3)``: the input example of the registry."""
+    y, x = np.mgrid[:patch_px, :patch_px] * 255 // max(patch_px - 1, 1)
+    with replacing(path) as temporary:
+        np.save(temporary, np.stack([x, y, 255 - x], axis=-1)[None].astype(np.uint8))
+
+
+def _record(
+    description: ModelDescription, settings: ExportSettings, tracking: TrackingSettings
+) -> Record:
+    origin = description.origin
+    facts = {
+        "run": origin.run,
+        "seed": str(origin.seed),
+        "classes": ", ".join(description.classes),
+        "patch_px": str(description.patch_px),
+        "mpp": str(description.mpp),
+        "torch_version": description.torch_version,
+    }
+    record = Record(
+        kind="export",
+        name=f"export {origin.run}",
+        params={**facts, "opset": str(settings.opset), "chosen_by": origin.metric},
+        datasets=[
+            Dataset(
+                name="patches",
+                digest=origin.index_digest,
+                source="results/patches/index.parquet",
+                context="training",
+            )
+        ],
+        artifacts=[f"{stored}/model.json" for stored in ModelFormat]
+        + [f"{ModelFormat.TORCH}/{MODEL_FILES[ModelFormat.TORCH]}"],
+        model=ModelArtifact(
+            path=f"{ModelFormat.ONNX}/{MODEL_FILES[ModelFormat.ONNX]}",
+            inputs=tuple(_signature(each) for each in description.inputs),
+            outputs=tuple(_signature(each) for each in description.outputs),
+            input_example=f"{ModelFormat.ONNX}/{EXAMPLE_NAME}",
+            name=origin.run,
+            alias=tracking.alias,
+            params=facts,
+        ),
+    )
+    if origin.value is not None:
+        record.add_metrics({f"validation_{origin.metric}": origin.value})
+    return record
+
+
+def _signature(tensor: TensorDescription) -> Tensor:
+    return Tensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape)

@@ -1,0 +1,1 @@
+"""Fleet: one way to do the same thing to many slides, with Dask."""

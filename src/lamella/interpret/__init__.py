@@ -1,0 +1,3 @@
+"""Interpretation: why the network says what it says."""
+
+REVISION = 2

@@ -1,0 +1,40 @@
+"""``about.json`` beside ``explanations.tsv``: what was explained, or why nothing could be."""
+
+from pathlib import Path
+from typing import Any
+
+from lamella.errors import StoreError
+from lamella.stores.json_files import read_json, write_json
+
+ABOUT = "about.json"
+"""Name of the file."""
+
+
+def write_about(path: Path, *, method: str, model: str, seed: int, reason: str) -> None:
+    """Write the file in one step.
+
+    Args:
+        path: The file.
+        method: How was explained.
+        model: Name of the network.
+        seed: Seed of its training.
+        reason: Why the method cannot explain the network; empty where it can.
+    """
+    write_json(path, {"method": method, "model": model, "seed": seed, "reason": reason})
+
+
+def read_reason(path: Path) -> str:
+    """Return why nothing is explained; empty where the method can explain the network.
+
+    Raises:
+        StoreError: the file is missing or of another layout.
+    """
+    try:
+        about: dict[str, Any] = read_json(path)
+        return str(about["reason"])
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError(
+            f"what was explained cannot be read ({error})",
+            str(path),
+            "Delete explanations.tsv beside it and run `snakemake interpret` again",
+        ) from error

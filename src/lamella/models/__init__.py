@@ -1,0 +1,1 @@
+"""Models: the networks, and the step from stored pixels to a network's input."""

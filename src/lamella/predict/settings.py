@@ -1,0 +1,37 @@
+"""How slides are predicted."""
+
+from pydantic import Field
+
+from lamella.engines.settings import Device, EngineName
+from lamella.settings import Settings
+
+
+class InferenceSettings(Settings):
+    """What of the settings changes probabilities."""
+
+    engine: EngineName = EngineName.ONNXRUNTIME
+    """Inference engine."""
+
+    device: Device = Device.CPU
+    """Where the engine runs."""
+
+
+class PredictSettings(InferenceSettings):
+    """Which engine looks at the patches, and what is made of its answers."""
+
+    batch_size: int = Field(default=32, ge=1)
+    """Patches per call of the engine."""
+
+    threads: int = Field(default=1, ge=1)
+    """Threads of the engine in each worker process."""
+
+    target: str = Field(default="tumor", min_length=1)
+    """Class whose probability is drawn and scored; one of `patches.classes`."""
+
+    top_share: float = Field(default=0.05, gt=0.0, le=1.0)
+    """Share of a slide's patches, those with the highest probability, whose mean is its score."""
+
+    @property
+    def inference(self) -> InferenceSettings:
+        """Those of them that change probabilities."""
+        return InferenceSettings(engine=self.engine, device=self.device)

@@ -1,0 +1,76 @@
+"""Show the whole run on one page."""
+
+import logging
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from lamella.patches.index import read_index
+from lamella.report.charts import bar
+from lamella.report.cohort import cohort_section
+from lamella.report.engines import (
+    benchmark_conditions,
+    benchmark_remarks,
+    benchmark_section,
+    parity_section,
+)
+from lamella.report.explanations import explanation_section
+from lamella.report.facts import PLACES, flat, versions
+from lamella.report.inputs import ReportInputs
+from lamella.report.predictions import prediction_section
+from lamella.report.training import FIGURES, training_section
+from lamella.stores.atomic import write_text
+
+logger = logging.getLogger(__name__)
+
+
+def build_report(
+    inputs: ReportInputs, page: Path, *, study: str, settings: Mapping[str, Any]
+) -> None:
+    """Write one HTML file that shows everything and needs no other file and no network.
+
+    Equal inputs give an equal page.
+
+    Args:
+        inputs: The tables of all layers.
+        page: The page; it links to the files that it shows, which works while it stays in
+            ``results/report``.
+        study: Name of the study.
+        settings: All settings, plain values, shown as they are.
+    """
+    index = read_index(inputs.index)
+    benchmark = benchmark_section(inputs.benchmark)
+    text = _template().render(
+        study=study,
+        style=Markup(_own_file("page.css")),  # noqa: S704 - our own file
+        cohort=cohort_section(inputs, index),
+        runs=training_section(inputs.metrics, inputs.summary),
+        figures=FIGURES,
+        parity=parity_section(inputs.parity),
+        benchmark=benchmark,
+        remarks=benchmark_remarks(benchmark),
+        conditions=benchmark_conditions(benchmark),
+        predictions=prediction_section(inputs.scores, page),
+        explanations=explanation_section(inputs.explanations),
+        settings=list(flat(settings)),
+        versions=versions(),
+        places=PLACES,
+        bar=bar,
+    )
+    write_text(page, text)
+    logger.info("%s: %.1f MiB", page, page.stat().st_size / 2**20)
+
+
+def _template() -> Any:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_own_file("page.html"))
+
+
+def _own_file(name: str) -> str:
+    return files("lamella.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,88 @@
+"""The exported models: are the engines right, and how fast are they?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lamella.stores.tables import Row, read_table
+
+
+@dataclass(frozen=True)
+class ParityEntry:
+    """The comparison of a run's engines with its trained network."""
+
+    run: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class TimedRow:
+    """One row of the benchmark.
+
+    Attributes:
+        cells: The row of the table.
+        share: Its throughput over the highest one of its case and batch size; 0 without one.
+        fastest: Whether it is the fastest valid one of them.
+    """
+
+    cells: Row
+    share: float
+    fastest: bool
+
+    @property
+    def patches_per_s(self) -> float:
+        """Throughput; 0 for an engine that is unavailable."""
+        return _speed(self.cells)
+
+
+def parity_section(tables: Sequence[Path]) -> list[ParityEntry]:
+    """Return the comparisons, one per run."""
+    return [ParityEntry(path.parent.name, read_table(path)) for path in tables]
+
+
+def benchmark_section(summary: Path) -> list[TimedRow]:
+    """Return the timed engines in the order of the table."""
+    rows = read_table(summary)
+    return [_timed(row, [peer for peer in rows if _group(peer) == _group(row)]) for row in rows]
+
+
+def benchmark_conditions(rows: Sequence[TimedRow]) -> list[str]:
+    """Return on which machines, with how many threads and patches was timed."""
+    lines = (
+        f"{row.cells['host']}: {row.cells['cpu']}, threads: {row.cells['threads']},"
+        f" {row.cells['device']}, {row.cells['precision']}, {row.cells['pool']} patches in memory,"
+        f" network {row.cells['run']} seed {row.cells['seed']}"
+        for row in rows
+    )
+    return list(dict.fromkeys(lines))
+
+
+def benchmark_remarks(rows: Sequence[TimedRow]) -> list[str]:
+    """Return why rows must not be compared with others, each reason with its engines."""
+    engines: dict[str, list[str]] = {}
+    for row in rows:
+        if row.cells["comparable"] != "yes":
+            engines.setdefault(row.cells["comparable"], []).append(row.cells["engine"])
+    return [
+        f"{', '.join(dict.fromkeys(names))}: {remark.replace('no: ', '')}"
+        for remark, names in engines.items()
+    ]
+
+
+def _group(row: Row) -> tuple[str, str]:
+    return row["case"], row["batch_size"]
+
+
+def _timed(row: Row, peers: Sequence[Row]) -> TimedRow:
+    speeds = [_speed(peer) for peer in peers]
+    valid = [_speed(peer) for peer in peers if peer["verdict"] == "valid"]
+    highest = max(speeds)
+    return TimedRow(
+        cells=row,
+        share=_speed(row) / highest if highest else 0.0,
+        fastest=row["verdict"] == "valid" and _speed(row) > 0 and _speed(row) == max(valid),
+    )
+
+
+def _speed(row: Row) -> float:
+    return float(row["patches_per_s"] or 0)

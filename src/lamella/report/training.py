@@ -1,0 +1,132 @@
+"""The trainings: curves of every seed, figures over the seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from lamella.report.charts import PALETTE, Line, line_chart
+from lamella.stores.json_files import read_json
+from lamella.stores.tables import Row, read_table
+from lamella.training.results import HISTORY
+
+FIGURES = {
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "loss": "loss",
+}
+"""Figures of the table, and what people call them."""
+
+
+@dataclass(frozen=True)
+class SeedEntry:
+    """One seed of a run."""
+
+    seed: int
+    best_epoch: int
+    colour: str
+    figures: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """One run.
+
+    Attributes:
+        run: Its name.
+        model: Name of the network.
+        facts: How it was trained, in a line.
+        loss: Curves of the loss.
+        auc: Curves of the AUC.
+        seeds: Its seeds.
+        means: Mean and standard deviation over the seeds, by split and figure.
+    """
+
+    run: str
+    model: str
+    facts: str
+    loss: Markup
+    auc: Markup
+    seeds: list[SeedEntry]
+    means: dict[str, dict[str, str]]
+
+
+def training_section(metrics: Sequence[Path], summary: Path) -> list[RunEntry]:
+    """Return the runs in the order of the summary.
+
+    Args:
+        metrics: ``metrics.json`` of every run and seed.
+        summary: Mean and standard deviation over the seeds.
+    """
+    trainings: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    for path in metrics:
+        content = read_json(path)
+        trainings.setdefault(content["run"], []).append((path, content))
+    return [_run(row, trainings[row["run"]]) for row in read_table(summary)]
+
+
+def _run(row: Row, trainings: list[tuple[Path, dict[str, Any]]]) -> RunEntry:
+    loss: list[Line] = []
+    auc: list[Line] = []
+    seeds = []
+    for number, (path, content) in enumerate(trainings):
+        colour = PALETTE[number % len(PALETTE)]
+        history = read_table(path.with_name(HISTORY))
+        best = content["best_epoch"]
+        loss.append(Line(_points(history, "train_loss"), colour, dashed=True))
+        loss.append(Line(_points(history, "validation_loss"), colour, mark=best))
+        auc.append(Line(_points(history, "validation_auc"), colour, mark=best))
+        seeds.append(SeedEntry(content["seed"], best, colour, _seed_figures(content)))
+    return RunEntry(
+        run=row["run"],
+        model=row["model"],
+        facts=_facts(trainings[0][1], row),
+        loss=line_chart(loss, title="Loss", x_name="epoch"),
+        auc=line_chart(auc, title="Validation AUC", x_name="epoch", ceiling=1.0),
+        seeds=seeds,
+        means={
+            split: {key: _mean(row, f"{split}_{key}") for key in FIGURES}
+            for split in ("validation", "test")
+        },
+    )
+
+
+def _points(history: Sequence[Row], column: str) -> list[tuple[float, float]]:
+    return [(float(row["epoch"]), float(row[column])) for row in history if row[column]]
+
+
+def _seed_figures(content: dict[str, Any]) -> dict[str, str]:
+    return {
+        f"{split}_{key}": "–" if content[split][key] is None else f"{content[split][key]:.3f}"
+        for split in ("validation", "test")
+        for key in FIGURES
+    }
+
+
+def _mean(row: Row, figure: str) -> str:
+    """Return ``mean ± standard deviation``; the mean alone for one seed, a dash without one."""
+    mean, deviation = row[f"{figure}_mean"], row[f"{figure}_sd"]
+    if not mean:
+        return "–"
+    return f"{float(mean):.3f} ± {float(deviation):.3f}" if deviation else f"{float(mean):.3f}"
+
+
+def _facts(content: dict[str, Any], row: Row) -> str:
+    settings = content["settings"]
+    joined = settings["batch_size"] * content["world_size"]
+    processes = content["world_size"]
+    together = f"{processes} processes ({content['backend']})" if processes > 1 else "one process"
+    facts = [
+        f"{settings['epochs']} epochs",
+        f"batch of {joined} from {together}",
+        f"{settings['optimiser']}, learning rate {settings['learning_rate']:g}",
+        f"patches of {content['patch_px']} px at {content['mpp']:g} µm per pixel",
+        f"{content['validation']['n']} validation and {content['test']['n']} test patches",
+    ]
+    if row["samples_per_s_mean"]:
+        facts.append(f"{float(row['samples_per_s_mean']):.1f} images per second")
+    return " · ".join(facts)

@@ -1,0 +1,26 @@
+"""The base of every settings class: frozen, closed, described by the strings below its fields."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Settings(BaseModel):
+    """One section of the config file.
+
+    Unknown names are refused. The string below a field is its description, with unit and range;
+    the JSON schema and the tables of ``config/README.md`` are generated from it.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+    )
+
+    def as_params(self) -> dict[str, Any]:
+        """Return plain values for a Snakemake ``params`` entry; ``from_params`` reads them back."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_params(cls, params: dict[str, Any]) -> Self:
+        """Return the settings that ``as_params`` wrote."""
+        return cls.model_validate(params)

@@ -1,0 +1,3 @@
+"""Slides: what a slide file is, at which resolution it is read, and its pixels."""
+
+REVISION = 1

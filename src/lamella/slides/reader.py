@@ -1,0 +1,180 @@
+"""An open slide: its resolution, patches and overview."""
+
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lamella.slides.open import open_source
+from lamella.slides.resolution import ReadPlan, checked_mpp, plan_read
+from lamella.slides.settings import DEFAULT_READING, ReadingSettings, Resampling
+from lamella.slides.source import CACHE_BYTES, Bounds, level_position
+from lamella.units import Level0Pixels, Mpp
+
+_BAND_PIXELS = 16_000_000
+_FILTERS = {
+    Resampling.LANCZOS: Image.Resampling.LANCZOS,
+    Resampling.BICUBIC: Image.Resampling.BICUBIC,
+    Resampling.BILINEAR: Image.Resampling.BILINEAR,
+    Resampling.HAMMING: Image.Resampling.HAMMING,
+    Resampling.BOX: Image.Resampling.BOX,
+}
+
+
+class SlideReader:
+    """An open slide.
+
+    All positions are level-0 pixels of the full canvas; bounds offsets are never added.
+
+    Args:
+        path: The slide file.
+        settings: Which reader is used, and how levels are chosen.
+        mpp: Microns per pixel of level 0, where the file's own are to be overridden.
+        cache_bytes: Most bytes of decoded tiles that are kept.
+
+    Attributes:
+        path: The slide file.
+        source: The file, open in the reader that was chosen for it.
+
+    Raises:
+        SlideUnreadableError: no reader opens the file, or not the one that was asked for.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: ReadingSettings = DEFAULT_READING,
+        *,
+        mpp: float | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.path = path
+        self.source = open_source(path, settings.reader, cache_bytes=cache_bytes)
+        self._settings = settings
+        self._mpp_override = mpp
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.source.close()
+
+    @property
+    def size_l0(self) -> tuple[Level0Pixels, Level0Pixels]:
+        """Width and height of the full canvas."""
+        width, height = self.source.level_sizes[0]
+        return Level0Pixels(width), Level0Pixels(height)
+
+    @property
+    def vendor(self) -> str:
+        """The file's format, by OpenSlide's name where it has one."""
+        return self.source.vendor
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """The scanned area ``(x, y, width, height)`` in level-0 pixels, where the file says it."""
+        return self.source.bounds
+
+    @property
+    def mpp_source(self) -> str:
+        """Where the resolution comes from: ``file`` or ``table``."""
+        return "file" if self._mpp_override is None else "table"
+
+    @property
+    def mpp_l0(self) -> Mpp:
+        """Microns per pixel of level 0.
+
+        Raises:
+            ResolutionUnknownError: missing or implausible.
+        """
+        override = self._mpp_override
+        mpp_x, mpp_y = self.source.mpp if override is None else (override, override)
+        return checked_mpp(mpp_x, mpp_y, str(self.path))
+
+    def plan(self, *, mpp: float, size_px: int) -> ReadPlan:
+        """Return how square patches of ``size_px`` at ``mpp`` are read from this slide."""
+        return plan_read(
+            self.source.level_downsamples,
+            self.mpp_l0,
+            mpp=Mpp(mpp),
+            size_px=size_px,
+            tolerance=self._settings.level_tolerance,
+            where=str(self.path),
+        )
+
+    def read_patch(self, x: int, y: int, plan: ReadPlan) -> NDArray[np.uint8]:
+        """Return one patch.
+
+        Args:
+            x: Left border in level-0 pixels.
+            y: Top border in level-0 pixels.
+            plan: From ``plan``.
+
+        Returns:
+            ``(size_px, size_px, 3)`` uint8, RGB. Where the slide has no pixels it shows its
+            background colour.
+
+        Raises:
+            SlideUnreadableError: pixels cannot be decoded.
+        """
+        patch = np.empty((plan.size_px, plan.size_px, 3), dtype=np.uint8)
+        self.read_patch_into(patch, x, y, plan)
+        return patch
+
+    def read_patch_into(self, patch: NDArray[np.uint8], x: int, y: int, plan: ReadPlan) -> None:
+        """Read one patch into an array, such as its place in a batch; see ``read_patch``."""
+        if plan.read_px == plan.size_px:
+            self.source.read_into(patch, x, y, plan.level)
+            return
+        pixels = np.empty((plan.read_px, plan.read_px, 3), dtype=np.uint8)
+        self.source.read_into(pixels, x, y, plan.level)
+        resized = Image.fromarray(pixels).resize(
+            (plan.size_px, plan.size_px), _FILTERS[self._settings.resampling]
+        )
+        patch[:] = np.asarray(resized)
+
+    def read_overview(self, cell_l0: Level0Pixels) -> NDArray[np.uint8]:
+        """Return the whole slide at low resolution, each pixel the mean of a square cell.
+
+        The level that is read is the coarsest whose pixels are not larger than a cell; it is
+        read in bands, so that memory stays bounded on slides without a pyramid.
+
+        Args:
+            cell_l0: Edge length of a cell in level-0 pixels.
+
+        Returns:
+            ``(rows, columns, 3)`` uint8, RGB; cells over the right or bottom border are
+            filled up with the background colour.
+        """
+        factors = self.source.level_downsamples
+        level = max((i for i, factor in enumerate(factors) if factor <= cell_l0), default=0)
+        width, height = self.size_l0
+        columns, rows = math.ceil(width / cell_l0), math.ceil(height / cell_l0)
+        cell_lv = cell_l0 / factors[level]
+        band_width = math.ceil(columns * cell_lv)
+        band_rows = max(1, int(_BAND_PIXELS / (band_width * cell_lv)))
+        overview = np.empty((rows, columns, 3), dtype=np.uint8)
+        for top in range(0, rows, band_rows):
+            bottom = min(top + band_rows, rows)
+            # One pixel more above: a band may begin between two pixels of the level.
+            start_l0 = max(0, top * cell_l0 - math.ceil(factors[level]))
+            above = top * cell_lv - level_position(start_l0, factors[level])
+            end = above + (bottom - top) * cell_lv
+            band = np.empty((math.ceil(end), band_width, 3), dtype=np.uint8)
+            self.source.read_into(band, 0, start_l0, level)
+            small = Image.fromarray(band).resize(
+                (columns, bottom - top),
+                Image.Resampling.BOX,
+                box=(0.0, above, columns * cell_lv, end),
+            )
+            overview[top:bottom] = np.asarray(small)
+        return overview

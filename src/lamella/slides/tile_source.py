@@ -1,0 +1,166 @@
+"""Reads the tiles of TIFF pyramids directly, each one decoded once."""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamella.slides.jpeg_streams import complete_stream, is_ycbcr
+from lamella.slides.settings import ReaderName
+from lamella.slides.source import CACHE_BYTES, Bounds, level_position, unreadable
+from lamella.slides.tiff_layout import JPEG, YCBCR, TiffLayout
+from lamella.slides.tile_cache import TileCache
+from lamella.slides.tile_decoding import decoder
+
+_WHITE = 255
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """The tiles of a level: ``columns`` x ``rows`` of ``width`` x ``height`` level pixels.
+
+    Tile ``(0, 0)`` begins at pixel ``(0, 0)`` of the level. ``is_jpeg`` tells whether
+    ``TileSource.encoded_tile`` gives its tiles.
+    """
+
+    columns: int
+    rows: int
+    width: int
+    height: int
+    is_jpeg: bool
+
+
+class TileSource:
+    """A TIFF pyramid; a ``SlideSource``.
+
+    Args:
+        path: The file.
+        layout: What ``read_layout`` found in it.
+        cache_bytes: Most bytes of decoded tiles that are kept.
+    """
+
+    reader = ReaderName.TILES
+    bounds: Bounds | None = None
+
+    def __init__(self, path: Path, layout: TiffLayout, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self.path = path
+        self.vendor = layout.vendor
+        self.level_sizes = tuple(level.size for level in layout.levels)
+        self.level_downsamples = layout.downsamples
+        self.mpp = layout.mpp
+        self._levels = layout.levels
+        self._row_bytes = [level.columns * math.prod(level.tile) * 3 for level in layout.levels]
+        self._decoders = [decoder(level) for level in layout.levels]
+        self._cache = TileCache(cache_bytes)
+        self._file = path.open("rb", buffering=0)
+
+    def close(self) -> None:
+        """Close the file and free the decoded tiles."""
+        self._cache.clear()
+        self._file.close()
+
+    def read_into(self, pixels: NDArray[np.uint8], x: int, y: int, level: int) -> None:
+        """Fill an array with a region of a level; see ``SlideSource``."""
+        factor = self.level_downsamples[level]
+        left, top = level_position(x, factor), level_position(y, factor)
+        right, bottom = left + pixels.shape[1], top + pixels.shape[0]
+        width, height = self.level_sizes[level]
+        if left < 0 or top < 0 or right > width or bottom > height:
+            pixels[:] = _WHITE
+        tile_width, tile_height = self._levels[level].tile
+        x0, x1, y0, y1 = max(left, 0), min(right, width), max(top, 0), min(bottom, height)
+        if x0 >= x1 or y0 >= y1:
+            return
+        rows = range(y0 // tile_height, -(-y1 // tile_height))
+        # Read row by row, the next regions lie below at most one of these rows.
+        self._cache.grow((len(rows) + 1) * self._row_bytes[level])
+        for row in rows:
+            above = row * tile_height
+            upper, lower = max(y0, above), min(y1, above + tile_height)
+            for column in range(x0 // tile_width, -(-x1 // tile_width)):
+                before = column * tile_width
+                first, last = max(x0, before), min(x1, before + tile_width)
+                part = pixels[upper - top : lower - top, first - left : last - left]
+                tile = self._tile(level, column, row)
+                if tile is None:
+                    part[:] = _WHITE
+                else:
+                    part[:] = tile[upper - above : lower - above, first - before : last - before]
+
+    def tile_grid(self, level: int) -> TileGrid:
+        """Return how the tiles of a level lie."""
+        found = self._levels[level]
+        return TileGrid(found.columns, found.rows, *found.tile, found.compression == JPEG)
+
+    def present_tiles(self, level: int) -> NDArray[np.bool_]:
+        """Return which tiles of a level the file does not leave out, ``(rows, columns)``."""
+        found = self._levels[level]
+        return (found.byte_counts > 0).reshape(-1, found.columns)
+
+    def encoded_tile(self, level: int, column: int, row: int) -> bytes | None:
+        """Return a tile as a JPEG file of its own, its compressed pixels untouched.
+
+        The tables that the tiles of the file share are put in, and an Adobe marker tells any
+        decoder the colours that ``read_into`` shows. The image has the size of a whole tile,
+        also where the tile hangs over the right or bottom border of the level: what lies there
+        is filling, which ``read_into`` never shows.
+
+        Args:
+            level: Level of the pyramid; its ``tile_grid`` must say ``is_jpeg``.
+            column: Column of the tile.
+            row: Row of the tile.
+
+        Returns:
+            A complete JPEG stream; ``None`` where the file leaves the tile out, which
+            ``read_into`` shows as background.
+
+        Raises:
+            SlideUnreadableError: the tile cannot be read from the file, is no JPEG, or damaged.
+        """
+        found = self._levels[level]
+        data = self._bytes(level, column, row)
+        if not data:
+            return None
+        try:
+            if found.compression != JPEG:
+                raise ValueError(f"its compression is {found.compression}, not JPEG")
+            ycbcr = found.photometric == YCBCR or is_ycbcr(data)
+            return complete_stream(data, found.tables, ycbcr=ycbcr, size=found.tile)
+        except ValueError as error:
+            raise self._undecodable(level, column, row, error) from error
+
+    def _tile(self, level: int, column: int, row: int) -> NDArray[np.uint8] | None:
+        found = self._levels[level]
+        number = row * found.columns + column
+        kept = self._cache.get((level, number))
+        if kept is not None or found.byte_counts[number] == 0:
+            return kept
+        tile = self._cache.room((found.tile[1], found.tile[0], 3))
+        data = self._bytes(level, column, row)
+        try:
+            self._decoders[level](data, tile)
+        except ValueError as error:
+            raise self._undecodable(level, column, row, error) from error
+        self._cache.put((level, number), tile)
+        return tile
+
+    def _bytes(self, level: int, column: int, row: int) -> bytes:
+        found = self._levels[level]
+        number = row * found.columns + column
+        n = int(found.byte_counts[number])
+        try:
+            data = os.pread(self._file.fileno(), n, int(found.offsets[number]))
+        except OSError as error:
+            raise self._undecodable(level, column, row, error) from error
+        if len(data) != n:
+            raise self._undecodable(level, column, row, ValueError("the file is cut off"))
+        return data
+
+    def _undecodable(self, level: int, column: int, row: int, error: Exception) -> Exception:
+        return unreadable(
+            f"the tile in column {column}, row {row} of level {level} cannot be decoded ({error})",
+            self.path,
+        )

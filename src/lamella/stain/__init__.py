@@ -1,0 +1,1 @@
+"""Stain: the colours of a slide made like those of a reference, fitted once per slide."""

@@ -1,0 +1,372 @@
+"""MLflow: the only module that talks to it.
+
+Everything is found again by the record's ``id`` in a tag, and logged such that logging it twice is
+logging it once: params, tags, inputs and artifacts have names, metrics a name and a step. So a
+record that was half sent is completed by sending it again.
+"""
+
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+# Read by MLflow while it is imported. A job on a cluster reports to nobody but its own store.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+import mlflow
+import mlflow.onnx
+import numpy as np
+import onnx
+import requests
+from mlflow import MlflowClient
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModel,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    Param,
+    RunTag,
+)
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.store.db.utils import (
+    _initialize_tables,
+    _is_empty_database,
+    _upgrade_db,
+    _verify_schema,
+    create_sqlalchemy_engine_with_retry,
+)
+from mlflow.types import Schema, TensorSpec
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from lamella.errors import TrackingError
+from lamella.stores.atomic import replacing
+from lamella.tracking.locks import alone
+from lamella.tracking.record import ModelArtifact, Record, RunStatus, Tensor
+from lamella.tracking.settings import TrackingSettings
+from lamella.tracking.workflow import STORE_FOLDER
+
+logger = logging.getLogger(__name__)
+
+_ID_TAG = "lamella.record_id"
+_ENDED_TAG = "lamella.ended_ms"
+_STATUS = {
+    RunStatus.RUNNING: "RUNNING",
+    RunStatus.FINISHED: "FINISHED",
+    RunStatus.FAILED: "FAILED",
+    RunStatus.KILLED: "KILLED",
+}
+# Limits of MLflow: entries per request, and characters of a dataset's digest.
+_METRICS_PER_REQUEST = 1000
+_ENTRIES_PER_REQUEST = 100
+_DIGEST_CHARACTERS = 36
+_ANSWER_S = 5
+# MLflow refuses these in names of models, the registry only the first two; a study's name may hold
+# any, and a quote would end the name in a search.
+_NOT_IN_MODEL_NAMES = re.compile(r"""[/:.%"']""")
+_NOT_IN_REGISTERED_NAMES = re.compile(r"""[/:%"']""")
+
+_T = TypeVar("_T")
+
+
+def make_sqlite_store() -> None:
+    """Make the SQLite store, or bring one of an older MLflow to the present layout.
+
+    Migrations are not transactions: they run on a copy, which then takes the store's place.
+    """
+    store = STORE_FOLDER / "mlflow.db"
+    with alone(STORE_FOLDER / ".store.lock"):
+        if store.exists() and _has_present_layout(store):
+            return
+        with replacing(store) as copy:
+            if store.exists():
+                shutil.copyfile(store, copy)
+            _migrate(copy)
+
+
+def _has_present_layout(store: Path) -> bool:
+    with _engine(store) as engine:
+        try:
+            _verify_schema(engine)
+        except MlflowException:
+            return False
+    return True
+
+
+def _migrate(store: Path) -> None:
+    with _engine(store) as engine:
+        if _is_empty_database(engine):
+            _initialize_tables(engine)
+        else:
+            _upgrade_db(engine)
+
+
+@contextmanager
+def _engine(store: Path) -> Iterator[Engine]:
+    engine = create_sqlalchemy_engine_with_retry(_sqlite_uri(store))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+class MlflowStore:
+    """An MLflow store that answers.
+
+    Raises:
+        TrackingError: it does not.
+    """
+
+    def __init__(self, settings: TrackingSettings) -> None:
+        self._settings = settings
+        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(settings.timeout_s)
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = str(settings.retries)
+        if settings.uri is None:
+            make_sqlite_store()
+        uri = settings.uri or _sqlite_uri(STORE_FOLDER / "mlflow.db")
+        with _refusals(settings):
+            if uri.startswith("http"):
+                # MLflow itself would find out only after all its retries.
+                requests.head(uri, timeout=_ANSWER_S)
+            # A registry in a database looks for the model in the process's own default store.
+            mlflow.set_tracking_uri(uri)
+            self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            self._client.search_experiments(max_results=1)
+
+    def send(self, record: Record, folder: Path, parent_run_id: str | None) -> str:
+        """Log a record, or what a former attempt left out of it.
+
+        Args:
+            record: What to log.
+            folder: Folder that the record's files are relative to.
+            parent_run_id: The run to nest under.
+
+        Returns:
+            The run's id.
+
+        Raises:
+            TrackingError: the store refuses the record or does not answer any more.
+        """
+        with _refusals(self._settings):
+            experiment_id = self._experiment(record.experiment)
+            run_id = self._run(record, experiment_id, parent_run_id)
+            self._log_values(record, run_id)
+            self._log_datasets(record, run_id)
+            self._log_artifacts(record, folder, run_id)
+            if record.model is not None:
+                self._log_model(record, record.model, folder, experiment_id, run_id)
+            self._end(record, run_id)
+        return run_id
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        artifacts = None
+        if not (self._settings.uri or "").startswith("http"):
+            # A server knows where artifacts go; for a database MLflow would take ./mlruns.
+            artifacts = (STORE_FOLDER / "artifacts").resolve().as_uri()
+        try:
+            return str(self._client.create_experiment(name, artifact_location=artifacts))
+        except MlflowException as error:
+            made_meanwhile = self._client.get_experiment_by_name(name)
+            if error.error_code != "RESOURCE_ALREADY_EXISTS" or made_meanwhile is None:
+                raise
+            return str(made_meanwhile.experiment_id)
+
+    def _run(self, record: Record, experiment_id: str, parent_run_id: str | None) -> str:
+        found = self._client.search_runs([experiment_id], f"tags.`{_ID_TAG}` = '{record.id}'")
+        if found:
+            return str(found[0].info.run_id)
+        tags = {_ID_TAG: record.id, "lamella.kind": record.kind}
+        if parent_run_id is not None:
+            tags["mlflow.parentRunId"] = parent_run_id
+        run = self._client.create_run(
+            experiment_id, start_time=record.started_ms, tags=tags, run_name=record.name
+        )
+        return str(run.info.run_id)
+
+    def _log_values(self, record: Record, run_id: str) -> None:
+        known = self._known_metrics(run_id)
+        metrics = [
+            Metric(each.key, each.value, each.timestamp_ms, each.step)
+            for each in record.metrics
+            if (each.key, each.step) not in known
+        ]
+        params = [Param(key, value) for key, value in sorted(record.params.items())]
+        tags = [RunTag(key, value) for key, value in sorted(record.tags.items())]
+        for some_metrics in _chunks(metrics, _METRICS_PER_REQUEST):
+            self._client.log_batch(run_id, metrics=some_metrics)
+        for some_params in _chunks(params, _ENTRIES_PER_REQUEST):
+            self._client.log_batch(run_id, params=some_params)
+        for some_tags in _chunks(tags, _ENTRIES_PER_REQUEST):
+            self._client.log_batch(run_id, tags=some_tags)
+
+    def _known_metrics(self, run_id: str) -> set[tuple[str, int]]:
+        """Return key and step of all that is logged; the same result may come at another time."""
+        return {
+            (key, point.step)
+            for key in self._client.get_run(run_id).data.metrics
+            for point in self._client.get_metric_history(run_id, key)
+        }
+
+    def _log_datasets(self, record: Record, run_id: str) -> None:
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    name=dataset.name,
+                    digest=dataset.digest[:_DIGEST_CHARACTERS],
+                    source_type="local",
+                    source=json.dumps({"uri": dataset.source}),
+                    profile=json.dumps({"digest": dataset.digest}),
+                ),
+                tags=[InputTag("mlflow.data.context", dataset.context)],
+            )
+            for dataset in record.datasets
+        ]
+        if inputs:
+            self._client.log_inputs(run_id, datasets=inputs)
+
+    def _log_artifacts(self, record: Record, folder: Path, run_id: str) -> None:
+        for name in record.artifacts:
+            path = folder / name
+            inside = Path(name).parent.as_posix()
+            target = None if inside == "." or ".." in Path(name).parts else inside
+            if path.is_dir():
+                target = f"{target}/{path.name}" if target else path.name
+                self._client.log_artifacts(run_id, str(path), target)
+            else:
+                self._client.log_artifact(run_id, str(path), target)
+
+    def _end(self, record: Record, run_id: str) -> None:
+        if record.status is RunStatus.RUNNING:
+            return
+        self._client.set_terminated(run_id, _STATUS[record.status], record.ended_ms)
+
+    def _log_model(
+        self, record: Record, model: ModelArtifact, folder: Path, experiment_id: str, run_id: str
+    ) -> None:
+        logged = self._logged_model(record, model, experiment_id, run_id)
+        if logged.status is not LoggedModelStatus.READY:
+            with tempfile.TemporaryDirectory() as temporary:
+                files = Path(temporary) / "model"
+                _save_onnx(model, folder, files, run_id, logged.model_id)
+                self._client.log_model_artifacts(logged.model_id, str(files))
+            self._client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+        outputs = self._client.get_run(run_id).outputs
+        if outputs is None or not outputs.model_outputs:
+            self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        self._register(record, model, logged.model_id, run_id)
+
+    def _logged_model(
+        self, record: Record, model: ModelArtifact, experiment_id: str, run_id: str
+    ) -> LoggedModel:
+        found = self._client.search_logged_models(
+            [experiment_id], filter_string=f"tags.`{_ID_TAG}` = '{record.id}'"
+        )
+        if found:
+            return found[0]
+        return self._client.create_logged_model(
+            experiment_id,
+            name=_NOT_IN_MODEL_NAMES.sub("_", model.name),
+            source_run_id=run_id,
+            tags={_ID_TAG: record.id},
+            params=model.params,
+            model_type="classifier",
+        )
+
+    def _register(self, record: Record, model: ModelArtifact, model_id: str, run_id: str) -> None:
+        name = _registered_name(record, model)
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        versions = self._client.search_model_versions(f"name = '{name}'")
+        mine = [each for each in versions if each.tags.get(_ID_TAG) == record.id]
+        version = (
+            mine[0]
+            if mine
+            else self._client.create_model_version(
+                name,
+                source=f"models:/{model_id}",
+                run_id=run_id,
+                tags={_ID_TAG: record.id, _ENDED_TAG: str(record.ended_ms)},
+                model_id=model_id,
+            )
+        )
+        # A record that is sent late must not take the alias from a younger model.
+        bearer = self._client.get_registered_model(name).aliases.get(model.alias)
+        younger = [
+            each
+            for each in versions
+            if each.version == bearer and int(each.tags.get(_ENDED_TAG, 0)) > record.ended_ms
+        ]
+        if not younger:
+            self._client.set_registered_model_alias(name, model.alias, version.version)
+
+
+def _registered_name(record: Record, model: ModelArtifact) -> str:
+    """Return a name that two studies with runs of one name do not share on one server."""
+    return _NOT_IN_REGISTERED_NAMES.sub("_", f"{record.experiment}-{model.name}")
+
+
+def _save_onnx(
+    model: ModelArtifact, folder: Path, target: Path, run_id: str, model_id: str
+) -> None:
+    """Write the model in MLflow's ONNX flavour, which loads without pickle."""
+    example = None
+    if model.input_example is not None:
+        example = {model.inputs[0].name: np.load(folder / model.input_example, allow_pickle=False)}
+    with warnings.catch_warnings():
+        # Raised by MLflow about a class of its own, which it loads on the first call.
+        warnings.filterwarnings("ignore", message=".*inferred as AnyType", category=UserWarning)
+        mlflow.onnx.save_model(
+            onnx.load(folder / model.path),
+            str(target),
+            mlflow_model=Model(run_id=run_id, model_id=model_id),
+            signature=ModelSignature(_schema(model.inputs), _schema(model.outputs)),
+            input_example=example,
+            pip_requirements=[f"onnx=={onnx.__version__}", "onnxruntime"],
+        )
+
+
+def _schema(tensors: Iterable[Tensor]) -> Schema:
+    return Schema([TensorSpec(np.dtype(t.dtype), t.shape, t.name) for t in tensors])
+
+
+def _sqlite_uri(store: Path) -> str:
+    return f"sqlite:///{store.resolve()}"
+
+
+def _chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+@contextmanager
+def _refusals(settings: TrackingSettings) -> Iterator[None]:
+    """Turn every way in which MLflow can fail to take a record into a ``TrackingError``."""
+    try:
+        yield
+    except (MlflowException, requests.RequestException, SQLAlchemyError, OSError) as error:
+        reason = str(error).splitlines()[0][:300]
+        raise TrackingError(
+            f"the record was not sent ({type(error).__name__}: {reason})",
+            settings.store_name,
+            "It lies beside the results; `lamella sync-tracking` sends it when MLflow answers",
+        ) from error

@@ -1,0 +1,4 @@
+"""Training: processes train one network together, resumably, and judge it on held-out patients."""
+
+REVISION = 1
+"""Raised when equal inputs would give different outputs."""

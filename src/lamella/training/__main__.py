@@ -1,0 +1,81 @@
+r"""Train one network for one seed: the program that the rule ``train_model`` starts.
+
+::
+
+    python -m lamella.training \
+        --index results/patches/index.parquet \
+        --output results/train/resnet50/seed1 \
+        --run resnet50 --seed 1 \
+        --settings '<JSON of TrainingSettings.for_run("resnet50")>' \
+        --tracking '<JSON of TrackingSettings>' \
+        --log results/logs/train_model/resnet50/seed1.log
+
+Writes ``best.pt``, ``history.tsv``, ``predictions.parquet`` and, last, ``metrics.json`` into the
+output folder, and keeps its resumable state in ``state/`` there. With ``backend: none`` the
+network is trained in this process; else this process starts ``training.processes`` ranks of
+itself (``python -m lamella.training.rank``, the same arguments), logs what they say and ends them
+all when one dies. Exit codes: 0; 1 for an error whose line stands in the log; 128 + n after
+signal n.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from lamella.logs import start_job_log
+from lamella.patches.index import read_index
+from lamella.training.arguments import Arguments, read_arguments
+from lamella.training.checks import check_trainable
+from lamella.training.settings import Backend
+
+
+def main(words: Sequence[str]) -> None:
+    """Train as the command line says.
+
+    Raises:
+        LamellaError: the training cannot start or go on.
+    """
+    arguments = read_arguments(words)
+    start_job_log(arguments.log)
+    # Before any process is started: a wrong table is told once, and at once.
+    check_trainable(
+        read_index(arguments.index), arguments.training.runs[arguments.run], arguments.training
+    )
+    if arguments.training.backend is Backend.NONE:
+        _train_here(arguments)
+    else:
+        _launch(arguments, words)
+
+
+def _train_here(arguments: Arguments) -> None:
+    # Read by the arithmetic libraries when they are loaded, which is in the next line.
+    os.environ["OMP_NUM_THREADS"] = str(arguments.training.runs[arguments.run].threads)
+    from lamella.training.train import train_model
+
+    train_model(
+        index=arguments.index,
+        output_folder=arguments.output,
+        name=arguments.run,
+        run=arguments.training.runs[arguments.run],
+        seed=arguments.seed,
+        training=arguments.training,
+        tracking=arguments.tracking,
+    )
+
+
+def _launch(arguments: Arguments, words: Sequence[str]) -> None:
+    from lamella.models.networks import check_network
+    from lamella.training.launch import launch_training
+
+    check_network(arguments.training.runs[arguments.run].model)
+    launch_training(
+        [sys.executable, "-m", "lamella.training.rank", *words],
+        arguments.training.processes,
+        threads=arguments.training.runs[arguments.run].threads,
+        start_limit_s=arguments.training.start_limit_s,
+        exchange_limit_s=arguments.training.exchange_limit_s,
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

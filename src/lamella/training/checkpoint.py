@@ -1,0 +1,250 @@
+"""What a training keeps on disk: its resumable state, and the best network.
+
+``state/checkpoint.pt`` is replaced at the end of every epoch. ``state/best-<epoch>.pt`` holds the
+best weights so far; the checkpoint names the epoch, so that the two always belong together.
+``best.pt`` is the result: weights and all that is needed to use them. All are read with
+``torch.load(weights_only=True)``: no pickled code.
+
+No state of a random generator is kept: all that is random is a function of seed, epoch and sample
+or rank, so an epoch is the same whether the process has run the epochs before it or not.
+"""
+
+import logging
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import torch
+from torch import Tensor, nn
+
+from lamella.errors import StoreError
+from lamella.models.networks import InferenceNetwork, build_network
+from lamella.models.preprocess import MEAN, STANDARD_DEVIATION, Preprocessing
+from lamella.stores.atomic import replacing
+from lamella.training.settings import RunSettings
+
+LAYOUT = "lamella network 1"
+BEST = "best.pt"
+
+_logger = logging.getLogger(__name__)
+
+Weights = dict[str, Tensor]
+EpochRow = dict[str, float | int | None]
+"""One row of ``history.tsv``."""
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    Attributes:
+        epoch: Finished epochs.
+        best_epoch: The epoch with the best network, from 1; 0 before the first is finished.
+        best_quality: What that epoch is compared by; ``None`` before the first is finished.
+        history: One row per finished epoch.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_quality: tuple[float, float] | None = None
+    history: list[EpochRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training that can go on.
+
+    Attributes:
+        progress: How far it has come.
+        network: Weights and buffers; empty when no epoch is left.
+        optimiser: State of the optimiser; empty when no epoch is left.
+    """
+
+    progress: Progress
+    network: Weights
+    optimiser: dict[str, Any]
+
+
+class StateFolder:
+    """The resumable state of one training.
+
+    Args:
+        folder: The folder ``state`` beside the results.
+        made_by: All that the training's result depends on, plain values.
+    """
+
+    def __init__(self, folder: Path, made_by: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._path = folder / "checkpoint.pt"
+        self._made_by = dict(made_by)
+
+    def take_up(self) -> Checkpoint | None:
+        """Return the checkpoint, or ``None``; that of another training is removed.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        if not self._path.exists():
+            return None
+        stored = _load(self._path, "made_by")
+        changed = [key for key in self._made_by if stored["made_by"].get(key) != self._made_by[key]]
+        if changed:
+            _logger.warning(
+                "%s: the state there was made with another %s; the training starts anew",
+                self._folder,
+                ", ".join(changed),
+            )
+            # Weights of the new training will lie beside it, which are not its own.
+            self._path.unlink()
+            return None
+        progress = Progress(**stored["progress"])
+        return Checkpoint(progress, stored["network"], stored["optimiser"])
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint; weights of epochs that are no longer the best are removed."""
+        progress = checkpoint.progress
+        stored = {
+            "made_by": self._made_by,
+            "progress": asdict(progress),
+            "network": checkpoint.network,
+            "optimiser": checkpoint.optimiser,
+        }
+        _save(self._path, stored)
+        for other in self._folder.glob("best-*.pt"):
+            if other != self._best_path(progress.best_epoch):
+                other.unlink()
+
+    def write_best(self, epoch: int, network: Weights) -> None:
+        """Keep the weights of an epoch, until a checkpoint names another one as the best."""
+        _save(self._best_path(epoch), network)
+
+    def read_best(self, epoch: int) -> Weights:
+        """Return the weights of the best epoch.
+
+        Raises:
+            StoreError: the file is missing or damaged.
+        """
+        return _load(self._best_path(epoch))
+
+    def _best_path(self, epoch: int) -> Path:
+        return self._folder / f"best-{epoch}.pt"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained network and what is needed to use it.
+
+    Attributes:
+        network: From normalised images to logits, in evaluation mode.
+        preprocessing: From stored pixels to normalised images.
+        name: Name of the run.
+        seed: Seed of the training.
+        classes: Name of each output.
+        patch_px: Edge length of the patches it was trained on.
+        mpp: Microns per pixel of those patches.
+        run: How it was trained.
+        epoch: The epoch it is from.
+        index_digest: Digest of the patches it was trained on.
+    """
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    name: str
+    seed: int
+    classes: tuple[str, ...]
+    patch_px: int
+    mpp: float
+    run: RunSettings
+    epoch: int
+    index_digest: str
+
+    def inference(self) -> InferenceNetwork:
+        """Return the module from stored pixels to probabilities, in evaluation mode."""
+        return InferenceNetwork(self.network, self.preprocessing).eval()
+
+
+def save_trained(path: Path, model: TrainedModel) -> None:
+    """Write ``best.pt`` in one step; equal models make equal bytes."""
+    stored = {
+        "layout": LAYOUT,
+        "network": model.network.state_dict(),
+        "mean": list(MEAN),
+        "standard_deviation": list(STANDARD_DEVIATION),
+        "name": model.name,
+        "seed": model.seed,
+        "classes": list(model.classes),
+        "patch_px": model.patch_px,
+        "mpp": model.mpp,
+        "settings": model.run.as_params(),
+        "epoch": model.epoch,
+        "index_digest": model.index_digest,
+    }
+    _save(path, stored)
+
+
+def load_trained(metrics_or_folder: Path) -> TrainedModel:
+    """Return the network that a training found best.
+
+    Args:
+        metrics_or_folder: ``metrics.json`` of a training, or the folder it is in.
+
+    Raises:
+        StoreError: ``best.pt`` there is missing, damaged or of another layout.
+    """
+    folder = metrics_or_folder if metrics_or_folder.is_dir() else metrics_or_folder.parent
+    stored = _load(folder / BEST, "layout")
+    if stored["layout"] != LAYOUT:
+        raise _damaged(folder / BEST, f"its layout is not {LAYOUT!r}")
+    run = RunSettings.from_params(stored["settings"])
+    network = build_network(run.model, len(stored["classes"]))
+    network.load_state_dict(stored["network"])
+    return TrainedModel(
+        network=network.eval(),
+        preprocessing=Preprocessing(tuple(stored["mean"]), tuple(stored["standard_deviation"])),
+        name=stored["name"],
+        seed=stored["seed"],
+        classes=tuple(stored["classes"]),
+        patch_px=stored["patch_px"],
+        mpp=stored["mpp"],
+        run=run,
+        epoch=stored["epoch"],
+        index_digest=stored["index_digest"],
+    )
+
+
+def _save(path: Path, value: Any) -> None:
+    # Given a path, torch writes the file's (temporary) name into the file.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(value, file)
+
+
+def _load(path: Path, *keys: str) -> dict[str, Any]:
+    """Return the dictionary in a file, which has at least these keys.
+
+    Raises:
+        StoreError: the file is missing, damaged, or holds something else.
+    """
+    try:
+        # torch does not look at the checksums: flipped bits would be taken for weights.
+        with ZipFile(path) as archive:
+            broken = archive.testzip()
+        stored = None if broken else torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, BadZipFile, UnpicklingError, zlib.error) as error:
+        raise _damaged(path, str(error).splitlines()[0]) from error
+    if broken:
+        raise _damaged(path, f"the checksum of {broken} in it is wrong")
+    if not isinstance(stored, dict) or not stored.keys() >= set(keys):
+        raise _damaged(path, "it holds something else")
+    return stored
+
+
+def _damaged(path: Path, why: str) -> StoreError:
+    return StoreError(
+        f"the file cannot be used ({why})",
+        str(path),
+        f"Delete the folder {path.parent} and train again",
+    )

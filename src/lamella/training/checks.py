@@ -1,0 +1,97 @@
+"""What must be true of the patches before a training starts."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from lamella.datasets.patches import labelled
+from lamella.errors import TrainingError
+from lamella.patches.index import PatchIndex
+from lamella.training.settings import RunSettings, TrainingSettings
+
+SPLITS = ("train", "validation", "test")
+_INDEX = "the patch index"
+_MOST_NAMES = 5
+
+
+def check_trainable(index: PatchIndex, run: RunSettings, training: TrainingSettings) -> None:
+    """Check that a network can be trained and judged on the patches.
+
+    Raises:
+        TrainingError: a patient or slide stands in two splits; no patch has a label; a split has
+            no labelled patch; a class has none in training; the joint batch is larger than the
+            training set.
+    """
+    _check_no_leak(index.table)
+    if not (index.table["label"] >= 0).any():
+        raise TrainingError(
+            f"none of the {len(index.table)} patches has a label",
+            _INDEX,
+            "Give slides an annotation, or a label in the slide table",
+        )
+    for split in SPLITS:
+        _check_not_empty(index.table, split)
+    _check_classes(index)
+    _check_batch(len(labelled(index.table, "train")), run, training)
+
+
+def _check_no_leak(table: pd.DataFrame) -> None:
+    """Refuse a patient (and with it a slide) that stands in two splits."""
+    in_splits = table[table["split"].isin(SPLITS)]
+    for column in ("patient", "slide"):
+        splits = in_splits.groupby(column, observed=True)["split"].unique()
+        leaks = splits[splits.map(len) > 1]
+        if len(leaks):
+            raise TrainingError(
+                f"in two splits: {_listed(leaks)}",
+                f"{_INDEX}, column {column}",
+                "Put all slides of a patient into one split of the slide table, "
+                "or leave the column split out",
+            )
+
+
+def _listed(leaks: pd.Series) -> str:
+    named = [
+        f"{name} ({' and '.join(sorted(splits))})"
+        for name, splits in leaks.iloc[:_MOST_NAMES].items()
+    ]
+    more = len(leaks) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
+
+
+def _check_not_empty(table: pd.DataFrame, split: str) -> None:
+    if labelled(table, split).empty:
+        raise TrainingError(
+            f"split {split!r} has no labelled patch",
+            _INDEX,
+            "Add slides, or change split.* or the column split of the slide table",
+        )
+
+
+def _check_classes(index: PatchIndex) -> None:
+    missing = list(_classes_without_samples(index))
+    if missing:
+        raise TrainingError(
+            f"no training patch of class {', '.join(missing)}",
+            _INDEX,
+            "Add slides that show it, or move some to split train",
+        )
+
+
+def _classes_without_samples(index: PatchIndex) -> Iterator[str]:
+    present = set(labelled(index.table, "train")["label"].unique().tolist())
+    for label, name in enumerate(index.classes):
+        if label not in present:
+            yield name
+
+
+def _check_batch(samples: int, run: RunSettings, training: TrainingSettings) -> None:
+    per_epoch = min(samples, run.patches_per_epoch or samples)
+    joint = run.batch_size * training.processes
+    if joint > per_epoch:
+        raise TrainingError(
+            f"a batch of {run.batch_size} x {training.processes} processes = {joint} is larger "
+            f"than an epoch of {per_epoch} training patches",
+            "batch_size of the run",
+            f"Set it to at most {per_epoch // training.processes}, or add patches",
+        )

@@ -1,0 +1,25 @@
+"""A rank ends with its launcher, however the launcher ends."""
+
+import ctypes
+import os
+import signal
+
+LAUNCHER_VARIABLE = "LAMELLA_LAUNCHER_PID"
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_launcher() -> None:
+    """Have Linux kill this process when the launcher is gone; nothing without a launcher.
+
+    Called first in a rank: an orphaned rank would wait for its group, holding memory.
+
+    Source:
+        PR_SET_PDEATHSIG: man 2 prctl.
+    """
+    launcher = os.environ.get(LAUNCHER_VARIABLE)
+    if launcher is None:
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The launcher may have ended before the call above: then no signal would come.
+    if os.getppid() != int(launcher):
+        os.kill(os.getpid(), signal.SIGKILL)

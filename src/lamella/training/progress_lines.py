@@ -1,0 +1,71 @@
+"""Lines that say how far a training is, and how long it will take."""
+
+import logging
+import time
+
+from lamella.training.metrics import Metrics
+
+_logger = logging.getLogger(__name__)
+_EVERY_S = 10.0
+
+
+class ProgressLines:
+    """Writes a line every ten seconds at most; silent on all ranks but the first.
+
+    Args:
+        epochs: Epochs of the whole training.
+        steps: Steps per epoch.
+        done: Epochs that were finished before.
+        speaks: Whether this rank writes.
+    """
+
+    def __init__(self, *, epochs: int, steps: int, done: int, speaks: bool) -> None:
+        self._epochs = epochs
+        self._steps = steps
+        self._first = done * steps
+        self._speaks = speaks
+        self._start = self._last = time.monotonic()
+
+    def step(self, epoch: int, step: int, *, loss: float, samples_per_s: float) -> None:
+        """Report a finished step.
+
+        Args:
+            epoch: Number of the epoch, from 1.
+            step: Number of the step in it, from 1.
+            loss: Mean loss of this rank's samples so far in the epoch.
+            samples_per_s: Speed of all ranks together.
+        """
+        now = time.monotonic()
+        if not self._speaks or now - self._last < _EVERY_S:
+            return
+        self._last = now
+        _logger.info(
+            "epoch %d/%d step %d/%d loss %.3f %.1f images/s, %s left",
+            *(epoch, self._epochs, step, self._steps, loss, samples_per_s),
+            duration(self._left_s(epoch, step)),
+        )
+
+    def epoch(self, epoch: int, *, train_loss: float, speed: float, metrics: Metrics) -> None:
+        """Report a finished epoch; ``speed`` in samples per second, ``metrics`` of validation."""
+        if self._speaks:
+            _logger.info(
+                "epoch %d/%d done: train loss %.3f, validation loss %.3f, AUC %s, %.1f images/s, "
+                "%s left",
+                *(epoch, self._epochs, train_loss, metrics["loss"]),
+                "undefined" if metrics["auc"] is None else f"{metrics['auc']:.4f}",
+                speed,
+                duration(self._left_s(epoch, self._steps)),
+            )
+
+    def _left_s(self, epoch: int, step: int) -> float:
+        done = (epoch - 1) * self._steps + step
+        per_step = (time.monotonic() - self._start) / max(done - self._first, 1)
+        return per_step * (self._epochs * self._steps - done)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it: ``45 s``, ``3 min``, ``1 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"

@@ -1,0 +1,131 @@
+"""How networks are trained."""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from lamella.datasets.settings import AugmentSettings, Sampling
+from lamella.settings import Settings
+
+RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class Framework(StrEnum):
+    """The library a network is trained with."""
+
+    TORCH = "torch"
+
+
+class Backend(StrEnum):
+    """How the processes of one training exchange gradients."""
+
+    NONE = "none"
+    HOROVOD = "horovod"
+
+
+class Optimiser(StrEnum):
+    """The rule by which gradients change the weights."""
+
+    ADAMW = "adamw"
+    SGD = "sgd"
+
+
+class RunSettings(Settings):
+    """One training run: a network and how it is trained. It is repeated for every seed."""
+
+    framework: Framework = Framework.TORCH
+    """Library the network is trained with."""
+
+    model: str = Field(default="resnet50", pattern=r"^[a-z0-9][a-z0-9_.]*$")
+    """Network: `resnet50`, or any name timm knows. Weights start at random."""
+
+    epochs: int = Field(default=10, ge=1)
+    """How often the training samples are gone through."""
+
+    # Below 4, a ragged batch could leave one sample to a process; batch normalisation needs two.
+    batch_size: int = Field(default=16, ge=4)
+    """Samples per step and process; the joined batch is this times `training.processes`."""
+
+    optimiser: Optimiser = Optimiser.ADAMW
+    """`adamw`, or `sgd` with Nesterov momentum 0.9."""
+
+    learning_rate: float = Field(default=1e-3, gt=0.0)
+    """Highest learning rate; it is not scaled with the number of processes."""
+
+    warmup_share: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Share of all steps in which the learning rate rises; after it, it falls along a cosine."""
+
+    weight_decay: float = Field(default=0.05, ge=0.0)
+    """Weight decay; normalisation layers and biases are left out."""
+
+    sampling: Sampling = Sampling.NATURAL
+    """`natural`: every sample once per epoch; `balanced`: equally many of every class, some of
+    them more than once where a class has too few."""
+
+    patches_per_epoch: int | None = Field(default=None, ge=1)
+    """Samples per epoch, drawn anew for each; absent: as many as there are."""
+
+    augment: AugmentSettings = AugmentSettings()
+    """How patches are changed before the network sees them."""
+
+    threads: int = Field(default=1, ge=1)
+    """Threads per process for the network's arithmetic."""
+
+
+class TrainingSettings(Settings):
+    """Which networks are trained, how often, and by how many processes."""
+
+    backend: Backend = Backend.NONE
+    """How the processes exchange gradients: `horovod` (gloo), or `none` for a single process."""
+
+    processes: int = Field(default=1, ge=1, le=64)
+    """Processes that train one network together, on this machine."""
+
+    start_limit_s: int = Field(default=300, ge=10)
+    """Seconds that the processes have to find each other."""
+
+    exchange_limit_s: int = Field(default=1800, ge=10)
+    """Seconds that one process waits for the others before the training is given up."""
+
+    max_open_shards: int = Field(default=32, ge=1)
+    """Patch files that one process keeps open at a time."""
+
+    seeds: tuple[int, ...] = Field(default=(1,), min_length=1)
+    """Each run is trained once for each of these; 0 or more."""
+
+    use: tuple[str, ...] = ()
+    """Names of the runs to train; empty: all."""
+
+    runs: dict[RunName, RunSettings] = Field(default_factory=lambda: {"resnet50": RunSettings()})
+    """The runs by name; the name stands in paths: letters, digits, `_`, `.` and `-`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.backend is Backend.NONE and self.processes > 1:
+            raise ValueError(f"processes is {self.processes}, which needs backend: horovod")
+        if min(self.seeds) < 0:
+            raise ValueError(f"seeds holds {min(self.seeds)}, which is below 0")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds holds one number twice")
+        if len(set(self.use)) < len(self.use):
+            raise ValueError("use holds one name twice")
+        unknown = [name for name in self.use if name not in self.runs]
+        if unknown:
+            raise ValueError(f"use names {unknown}, but runs holds {sorted(self.runs)}")
+        return self
+
+    @property
+    def selected_runs(self) -> tuple[str, ...]:
+        """Names of the runs that are trained."""
+        return self.use or tuple(self.runs)
+
+    def without_limits(self) -> "TrainingSettings":
+        """Return what a result depends on: with the default of every setting that changes none."""
+        limits = ("start_limit_s", "exchange_limit_s", "max_open_shards")
+        fields = type(self).model_fields
+        return self.model_copy(update={limit: fields[limit].default for limit in limits})
+
+    def for_run(self, name: str) -> "TrainingSettings":
+        """Return what matters to one run: another run or seed changes nothing here."""
+        return self.model_copy(update={"runs": {name: self.runs[name]}, "use": (), "seeds": (1,)})

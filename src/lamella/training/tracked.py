@@ -1,0 +1,81 @@
+"""What MLflow is told of a training."""
+
+from pathlib import Path
+from typing import Any
+
+from lamella.tracking.record import Dataset, Metric, Record
+from lamella.training.checkpoint import BEST, EpochRow, Progress
+from lamella.training.results import HISTORY, METRICS, PREDICTIONS
+
+_NOT_CURVES = ("epoch", "ended_ms")
+
+
+def training_record(
+    metrics: dict[str, Any], progress: Progress, *, index: Path, started_ms: int
+) -> Record:
+    """Return the record of a finished training: parameters, curves, figures, data and files.
+
+    Times of the curves are those of the epochs, so that results written again are no new run.
+
+    Args:
+        metrics: The content of ``metrics.json``.
+        progress: The history of the training.
+        index: The table of all patches.
+        started_ms: When this job began, milliseconds since 1970.
+    """
+    facts = ("run", "seed", "patch_px", "mpp", "backend", "world_size", "index_digest")
+    return Record(
+        kind="training",
+        name=f"{metrics['run']} seed {metrics['seed']}",
+        params={key: str(metrics[key]) for key in facts} | _flat(metrics["settings"]),
+        metrics=_curves(progress) + _figures(metrics, progress),
+        artifacts=[BEST, HISTORY, PREDICTIONS, METRICS],
+        datasets=[
+            # MLflow keeps one dataset of a name and digest, and the digest is that of all splits.
+            Dataset(
+                name=f"patches {context}",
+                digest=metrics["index_digest"],
+                source=str(index),
+                context=context,
+            )
+            for context in ("training", "validation", "test")
+        ],
+        started_ms=started_ms,
+    )
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = str(value)
+    return found
+
+
+def _curves(progress: Progress) -> list[Metric]:
+    return [
+        Metric(key=key, value=value, step=int(row["epoch"] or 0), timestamp_ms=_ended_ms(row))
+        for row in progress.history
+        for key, value in row.items()
+        if key not in _NOT_CURVES and value is not None
+    ]
+
+
+def _figures(metrics: dict[str, Any], progress: Progress) -> list[Metric]:
+    figures = {"best_epoch": progress.best_epoch} | {
+        f"best/{split}_{key}": value
+        for split in ("validation", "test")
+        for key, value in metrics[split].items()
+        if value is not None
+    }
+    ended_ms = _ended_ms(progress.history[-1])
+    return [
+        Metric(key=key, value=value, step=progress.best_epoch, timestamp_ms=ended_ms)
+        for key, value in figures.items()
+    ]
+
+
+def _ended_ms(row: EpochRow) -> int:
+    return int(row["ended_ms"] or 0)

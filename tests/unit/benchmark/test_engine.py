@@ -1,0 +1,181 @@
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from lamella.benchmark.cell import broken_rules, read_cell
+from lamella.benchmark.engine import benchmark_engine, judge, sentence
+from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
+from lamella.engines.parity import check_parity
+from lamella.engines.settings import Device, EngineName, ParitySettings
+from lamella.engines.verdict import Verdict
+from lamella.errors import StoreError
+from lamella.patches.index import read_index, write_index
+from lamella.tracking.record import check_files
+from lamella.tracking.settings import TrackingSettings
+
+
+@pytest.fixture(scope="module")
+def parity(results, tmp_path_factory):
+    output = tmp_path_factory.mktemp("parity") / "parity.tsv"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lamella.engines.parity.track", lambda *_: None)
+        check_parity(
+            export_folder=results.export_folder,
+            index=results.index,
+            output=output,
+            settings=ParitySettings(threads=1),
+            tracking=TrackingSettings(),
+        )
+    return output
+
+
+@pytest.fixture
+def measure(results, parity, tmp_path, monkeypatch):
+    """Measure an engine with quick settings; return the cell, the JSON, and what was tracked."""
+    tracked = []
+    monkeypatch.setattr("lamella.benchmark.engine.track", lambda *call: tracked.append(call))
+    monkeypatch.setattr("lamella.benchmark.engine.others_cpu_share", lambda *_: 0.04)
+
+    def run(engine=EngineName.ONNXRUNTIME, parity=parity, index=results.index, **settings):
+        output = tmp_path / "benchmark" / "patches" / f"{engine}.json"
+        quick = {"threads": 1, "batch_sizes": (1, 3), "warmup": 2, "iterations": 5}
+        benchmark_engine(
+            case=BenchmarkCase.PATCHES,
+            engine=engine,
+            export_folder=results.export_folder,
+            index=index,
+            parity=parity,
+            output=output,
+            settings=BenchmarkSettings(**{**quick, **settings}),
+            tracking=TrackingSettings(),
+        )
+        return read_cell(output), json.loads(output.read_text()), tracked
+
+    return run
+
+
+@pytest.mark.parametrize("engine", list(EngineName))
+def test_every_engine_is_measured_and_its_timed_answers_are_right(measure, engine):
+    cell, _, _ = measure(engine)
+    assert (cell.verdict, cell.reason) == (Verdict.VALID, "")
+    assert cell.measurement is not None
+    assert [batch.batch_size for batch in cell.measurement.batches] == [1, 3]
+    for batch in cell.measurement.batches:
+        assert batch.max_abs_difference < 1e-5
+        assert 0 < batch.latency_ms_min <= batch.latency_ms_median
+        assert batch.latency_ms_p90 is None
+    assert cell.measurement.peak_rss_mib >= cell.measurement.rss_before_mib > 10
+
+
+def test_a_quick_look_says_so_in_its_own_words(measure):
+    cell, stored, _ = measure()
+    assert stored["comparable"] is False
+    assert stored["not_comparable"] == [
+        "5 calls, fewer than 64",
+        "37 patches in memory, fewer than 1024",
+    ]
+    assert sentence(cell).endswith("not comparable")
+
+
+def test_enough_calls_on_enough_patches_are_comparable():
+    enough = BenchmarkSettings(iterations=64)
+    assert broken_rules(enough, pool=1024, others_cpu_share=0.10) == ()
+
+
+def test_a_busy_machine_makes_a_measurement_not_comparable(measure, monkeypatch):
+    monkeypatch.setattr("lamella.benchmark.engine.others_cpu_share", lambda *_: 0.234)
+    _, stored, [(record, _, _)] = measure()
+    assert stored["measurement"]["others_cpu_share"] == 0.234
+    assert stored["not_comparable"][-1] == "other processes took 23 % of the CPUs, more than 10 %"
+    assert "others_cpu_share" in {metric.key for metric in record.metrics}
+
+
+@pytest.mark.parametrize("sizes", [(0,), (4, -1)])
+def test_a_batch_without_patches_is_refused(sizes):
+    with pytest.raises(ValueError, match="a batch holds at least 1 patch"):
+        BenchmarkSettings(batch_sizes=sizes)
+
+
+def test_p90_comes_with_the_64th_call(measure):
+    cell, stored, _ = measure(iterations=64, batch_sizes=(1,))
+    assert cell.measurement.batches[0].latency_ms_p90 is not None
+    assert stored["not_comparable"] == ["37 patches in memory, fewer than 1024"]
+
+
+def test_the_result_says_what_was_measured_on_which_machine(measure):
+    _, stored, _ = measure()
+    assert (stored["case"], stored["engine"], stored["run"]) == ("patches", "onnxruntime", "tiny")
+    assert (stored["threads"], stored["patch_px"], stored["pool"]) == (1, 48, 37)
+    assert stored["host"]["cpu"]
+    assert stored["measurement"]["version"]
+    assert len(stored["model_digest"]) == 64
+
+
+def test_an_unavailable_engine_is_recorded_with_its_reason(measure):
+    cell, stored, [(record, _, _)] = measure(EngineName.OPENVINO, device=Device.CUDA)
+    assert (cell.verdict, cell.measurement) == (Verdict.UNAVAILABLE, None)
+    assert stored["reason"] == "OpenVINO does not run on NVIDIA GPUs"
+    assert record.params["verdict"] == "unavailable"
+
+
+def test_the_measurement_is_tracked_with_the_file(measure, tmp_path):
+    _, _, [(record, folder, _)] = measure()
+    assert (record.kind, record.name) == ("benchmark", "patches onnxruntime")
+    assert folder == tmp_path / "benchmark" / "patches" / "onnxruntime"
+    assert "batch_3/patches_per_s" in {metric.key for metric in record.metrics}
+    folder.mkdir()
+    check_files(record, folder)
+
+
+def test_answers_that_the_comparison_found_wrong_stay_invalid(measure, parity, tmp_path):
+    folder = shutil.copytree(parity.parent, tmp_path / "parity")
+    table = folder / "parity.tsv"
+    torch, onnxruntime, *others = table.read_text().splitlines()[1:]
+    wrong = onnxruntime.replace("\tvalid\t", "\tinvalid\tdiffers by 0.5, limit 0.0001")
+    header = table.read_text().splitlines()[0]
+    table.write_text("\n".join([header, torch, wrong, *others]) + "\n")
+    cell, _, _ = measure(parity=table)
+    assert (cell.verdict, cell.reason) == (Verdict.INVALID, "differs by 0.5, limit 0.0001")
+    assert cell.measurement is not None
+
+
+def batch_with(difference, measure):
+    cell, _, _ = measure(batch_sizes=(1,), iterations=1, warmup=1)
+    return cell.measurement.batches[0].model_copy(update={"max_abs_difference": difference})
+
+
+@pytest.mark.parametrize("difference", [2e-4, float("nan")])
+def test_timed_answers_outside_the_limit_are_invalid(measure, difference):
+    row = {"verdict": "valid", "reason": "", "limit": "0.0001"}
+    good, bad = batch_with(0.0, measure), batch_with(difference, measure)
+    assert judge([good], row) == (Verdict.VALID, "")
+    verdict, reason = judge([good, bad], row)
+    assert verdict is Verdict.INVALID
+    assert reason.startswith("timed answers differ by")
+
+
+def test_reference_answers_about_other_patches_are_refused(measure, results, tmp_path):
+    folder = shutil.copytree(results.index.parent, tmp_path / "patches")
+    write_index(folder / "index.parquet", replace(read_index(results.index), digest="e2" * 32))
+    with pytest.raises(StoreError, match="other patches or another model"):
+        measure(index=folder / "index.parquet")
+
+
+def test_a_result_with_nan_is_read_as_it_was_written(measure, tmp_path):
+    from lamella.benchmark.cell import write_cell
+
+    cell, _, _ = measure(batch_sizes=(1,), iterations=1)
+    batch = cell.measurement.batches[0].model_copy(update={"max_abs_difference": float("nan")})
+    measurement = cell.measurement.model_copy(update={"batches": (batch,)})
+    write_cell(tmp_path / "nan.json", cell.model_copy(update={"measurement": measurement}))
+    found = read_cell(tmp_path / "nan.json").measurement.batches[0]
+    assert found.max_abs_difference != found.max_abs_difference
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"comparable": true}'])
+def test_a_file_of_another_layout_is_refused(tmp_path, content):
+    (tmp_path / "torch.json").write_text(content)
+    with pytest.raises(StoreError, match=r"torch.json: the benchmark result cannot be read"):
+        read_cell(tmp_path / "torch.json")

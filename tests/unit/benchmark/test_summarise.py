@@ -1,0 +1,135 @@
+import pytest
+
+from lamella.benchmark.cell import BatchResult, BenchmarkCell, Measurement, write_cell
+from lamella.benchmark.settings import BenchmarkCase
+from lamella.benchmark.summarise import COLUMNS, summarise_benchmark
+from lamella.engines.settings import Device, EngineName
+from lamella.engines.verdict import Verdict
+from lamella.stores.tables import read_table
+
+
+def batch_of(size: int, speed: float) -> BatchResult:
+    return BatchResult(
+        batch_size=size,
+        warmup=5,
+        iterations=100,
+        first_call_ms=30.0,
+        latency_ms_median=12.0,
+        latency_ms_p90=None,
+        latency_ms_mean=12.5,
+        latency_ms_sd=1.0,
+        latency_ms_min=11.0,
+        patches_per_s=speed,
+        cpu_ms_per_patch=2.0,
+        max_abs_difference=1.5e-7,
+    )
+
+
+def cell_of(engine: EngineName, speeds: dict[int, float], **changes) -> BenchmarkCell:
+    measurement = Measurement(
+        version="1.2",
+        import_ms=900.0,
+        load_ms=80.0,
+        rss_before_mib=200.0,
+        peak_rss_mib=640.0,
+        others_cpu_share=0.02,
+        batches=tuple(batch_of(size, speed) for size, speed in speeds.items()),
+    )
+    cell = BenchmarkCell(
+        case=BenchmarkCase.PATCHES,
+        engine=engine,
+        device=Device.CPU,
+        precision="f32",
+        threads=2,
+        verdict=Verdict.VALID,
+        reason="",
+        not_comparable=(),
+        run="tiny",
+        seed=2,
+        model_digest="ab",
+        patch_px=48,
+        pool=1024,
+        index_digest="cd",
+        limit=1e-4,
+        host={"name": "node1", "cpu": "Drawn CPU"},
+        lamella_version="0",
+        measurement=measurement,
+    )
+    return cell.model_copy(update=changes)
+
+
+@pytest.fixture
+def summarise(tmp_path):
+    def run(*cells: BenchmarkCell) -> list[dict[str, str]]:
+        paths = [tmp_path / f"{place}.json" for place in range(len(cells))]
+        for path, cell in zip(paths, cells, strict=True):
+            write_cell(path, cell)
+        summarise_benchmark(results=paths, output=tmp_path / "summary.tsv")
+        return read_table(tmp_path / "summary.tsv")
+
+    return run
+
+
+def test_speed_against_torch_is_that_of_the_same_batch_size(summarise):
+    rows = summarise(
+        cell_of(EngineName.OPENVINO, {1: 30.0, 16: 90.0}),
+        cell_of(EngineName.TORCH, {1: 20.0, 16: 40.0}),
+    )
+    assert tuple(rows[0]) == COLUMNS
+    assert [(row["engine"], row["batch_size"], row["speed_against_torch"]) for row in rows] == [
+        ("openvino", "1", "1.500"),
+        ("openvino", "16", "2.250"),
+        ("torch", "1", "1.000"),
+        ("torch", "16", "1.000"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"threads": 4},
+        {"device": Device.CUDA},
+        {"host": {"name": "node2", "cpu": "Other CPU"}},
+        {"run": "another"},
+    ],
+)
+def test_no_ratio_is_given_between_measurements_that_are_not_alike(summarise, changes):
+    rows = summarise(
+        cell_of(EngineName.TORCH, {1: 20.0}, **changes), cell_of(EngineName.OPENVINO, {1: 30.0})
+    )
+    assert rows[1]["speed_against_torch"] == ""
+
+
+def test_an_unavailable_engine_has_a_row_that_says_why(summarise):
+    [row] = summarise(
+        cell_of(
+            EngineName.OPENVINO,
+            {1: 1.0},
+            measurement=None,
+            verdict=Verdict.UNAVAILABLE,
+            reason="its library cannot be imported",
+        )
+    )
+    assert (row["verdict"], row["reason"]) == ("unavailable", "its library cannot be imported")
+    assert row["patches_per_s"] == ""
+
+
+def test_what_is_invalid_or_not_comparable_says_so_in_its_row(summarise):
+    [row] = summarise(
+        cell_of(
+            EngineName.ONNXRUNTIME,
+            {1: 1.0},
+            verdict=Verdict.INVALID,
+            reason="differs",
+            not_comparable=("5 calls, fewer than 64",),
+        )
+    )
+    assert (row["verdict"], row["reason"]) == ("invalid", "differs")
+    assert row["comparable"] == "no: 5 calls, fewer than 64"
+
+
+def test_a_missing_p90_is_an_empty_cell(summarise):
+    [row] = summarise(cell_of(EngineName.TORCH, {8: 100.0}))
+    assert row["latency_ms_p90"] == ""
+    assert row["others_cpu_share"] == "0.020"
+    assert (row["latency_ms_median"], row["max_abs_difference"]) == ("12.000", "1.500e-07")

@@ -1,0 +1,272 @@
+"""The contract that every engine keeps."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from lamella.engines.available import engine_status, list_engines
+from lamella.engines.load import engine_version, load_engine
+from lamella.engines.settings import Device, EngineName
+from lamella.errors import EngineUnavailableError, StoreError
+from lamella.export.description import (
+    ModelFormat,
+    file_digest,
+    read_description,
+    write_description,
+)
+from lamella.training.checkpoint import load_trained
+
+
+@pytest.fixture(scope="module", params=list(EngineName))
+def engine(request, results):
+    return load_engine(request.param, results.export_folder, device=Device.CPU, threads=1)
+
+
+@pytest.fixture(scope="module")
+def reference(results):
+    """The trained network itself, from uint8 patches to probabilities."""
+    network = load_trained(results.metrics[1]).inference()
+
+    def answer(patches):
+        with torch.no_grad():
+            return network(torch.from_numpy(patches)).numpy()
+
+    return answer
+
+
+def patches_of(n: int, *, seed: int = 0) -> np.ndarray:
+    """Noise that is brighter at the right and redder at the top."""
+    patches = np.random.default_rng(seed).integers(0, 120, (n, 48, 48, 3), dtype=np.uint8)
+    patches += np.linspace(0, 100, 48, dtype=np.uint8)[None, None, :, None]
+    patches[:, :16, :, 0] += 30
+    return patches
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 16])
+def test_answers_are_those_of_the_trained_network(engine, reference, n):
+    patches = patches_of(n, seed=n)
+    answers = engine.infer(patches)
+    assert (answers.shape, answers.dtype) == ((n, 2), np.float32)
+    np.testing.assert_allclose(answers, reference(patches), rtol=0, atol=1e-4)
+
+
+def test_answers_depend_on_the_patch(engine):
+    """Else the test above could pass with a network that always says the same."""
+    assert np.ptp(engine.infer(patches_of(16))[:, 1]) > 0.01
+
+
+def test_answers_depend_on_the_order_of_rows_columns_and_channels(engine):
+    patches = patches_of(4)
+    answers = engine.infer(patches)
+    for turned in (patches.transpose(0, 2, 1, 3), patches[..., ::-1], patches[:, ::-1]):
+        assert np.abs(engine.infer(turned) - answers).max() > 1e-3
+
+
+def test_an_empty_batch_gives_no_rows(engine):
+    answers = engine.infer(patches_of(0))
+    assert (answers.shape, answers.dtype) == ((0, 2), np.float32)
+
+
+def test_a_batch_of_another_size_after_the_first_is_answered_alike(engine):
+    patches = patches_of(9)
+    together = engine.infer(patches)
+    apart = np.concatenate([engine.infer(patches[:5]), engine.infer(patches[5:])])
+    np.testing.assert_allclose(apart, together, rtol=0, atol=1e-5)
+
+
+def test_repeated_calls_give_identical_answers(engine):
+    patches = patches_of(3)
+    assert engine.infer(patches).tobytes() == engine.infer(patches).tobytes()
+
+
+def test_a_later_call_does_not_change_earlier_answers(engine):
+    first = engine.infer(patches_of(4, seed=1))
+    kept = first.copy()
+    engine.infer(patches_of(4, seed=2))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_the_patches_are_not_changed_and_may_be_read_only(engine):
+    patches = patches_of(3)
+    before = patches.copy()
+    patches.setflags(write=False)
+    engine.infer(patches)
+    np.testing.assert_array_equal(patches, before)
+
+
+def test_a_strided_view_is_answered_like_its_copy(engine):
+    view = patches_of(8)[::2]
+    np.testing.assert_array_equal(engine.infer(view), engine.infer(view.copy()))
+
+
+def test_another_type_is_refused(engine):
+    with pytest.raises(TypeError, match="must be uint8, RGB, 0-255; these are float32"):
+        engine.infer(patches_of(2).astype(np.float32))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 48, 48), (2, 48, 47, 3), (48, 48, 3)])
+def test_another_shape_is_refused(engine, shape):
+    with pytest.raises(ValueError, match=r"takes patches of shape \(n, 48, 48, 3\), not"):
+        engine.infer(np.zeros(shape, dtype=np.uint8))
+
+
+def test_the_engine_says_which_it_is(engine):
+    assert engine.name in EngineName
+    assert engine.description.classes == ("normal", "tumor")
+
+
+@pytest.mark.parametrize("name", list(EngineName))
+def test_a_missing_export_is_refused(name, tmp_path):
+    with pytest.raises(StoreError, match="the description of the model cannot be read"):
+        load_engine(name, tmp_path, device=Device.CPU, threads=1)
+
+
+@pytest.mark.parametrize("name", list(EngineName))
+def test_an_absent_library_is_named(name, monkeypatch):
+    library = {"torch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}[name]
+    monkeypatch.delitem(sys.modules, f"lamella.engines.{name}_engine", raising=False)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(EngineUnavailableError, match=f"cannot be imported.*{library}"):
+        engine_version(name, Device.CPU)
+
+
+def test_every_engine_is_listed_on_every_device_with_version_or_reason():
+    statuses = list_engines()
+    assert [(each.name, each.device) for each in statuses] == [
+        (name, device) for name in EngineName for device in Device
+    ]
+    assert all((each.version is None) != (each.reason is None) for each in statuses)
+    assert all(each.version for each in statuses if each.device is Device.CPU)
+
+
+def test_openvino_has_no_nvidia_gpu_and_does_not_take_the_cpu_instead(results):
+    with pytest.raises(EngineUnavailableError, match="does not run on NVIDIA GPUs"):
+        load_engine(EngineName.OPENVINO, results.export_folder, device=Device.CUDA, threads=1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks what is said without an NVIDIA GPU")
+@pytest.mark.parametrize("name", list(EngineName))
+def test_without_a_gpu_every_engine_says_why_it_cannot_use_one(name, results):
+    status = engine_status(name, Device.CUDA)
+    assert status.version is None
+    assert status.reason
+    with pytest.raises(EngineUnavailableError, match="on cuda"):
+        load_engine(name, results.export_folder, device=Device.CUDA, threads=1)
+
+
+def test_the_number_of_threads_is_the_one_asked_for(results):
+    from lamella.engines.openvino_engine import OpenVinoEngine
+
+    engine = load_engine(EngineName.OPENVINO, results.export_folder, threads=1)
+    assert isinstance(engine, OpenVinoEngine)
+    compiled = engine._request.get_compiled_model()
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
+
+    onnx = load_engine(EngineName.ONNXRUNTIME, results.export_folder, threads=2)
+    options = onnx._session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
+
+    before = torch.get_num_threads()
+    try:
+        load_engine(EngineName.TORCH, results.export_folder, threads=2).infer(patches_of(1))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_torch_computes_in_f32_on_gpus_too(results):
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    load_engine(EngineName.TORCH, results.export_folder, threads=1)
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_onnxruntime_is_told_to_compute_in_f32_on_gpus_with_the_libraries_that_are_installed(
+    results, monkeypatch
+):
+    from lamella.engines import onnxruntime_engine
+
+    told, done = {}, []
+
+    class Session:
+        def __init__(self, path, options, **given):
+            told.update(given)
+
+        def get_providers(self):
+            return told["providers"]
+
+    library = onnxruntime_engine.onnxruntime
+    monkeypatch.setattr(library, "InferenceSession", Session)
+    monkeypatch.setattr(library, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(library, "preload_dlls", lambda **_: done.append("preloaded"))
+    monkeypatch.setattr(onnxruntime_engine.ctypes, "CDLL", lambda _: done.append("asked"))
+    load_engine(EngineName.ONNXRUNTIME, results.export_folder, device=Device.CUDA, threads=1)
+    assert told["providers"] == ["CUDAExecutionProvider"]
+    assert told["provider_options"] == [{"use_tf32": "0"}]
+    assert done == ["preloaded", "asked", "asked"]
+
+
+def _has_bf16() -> bool:
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@pytest.mark.skipif(not _has_bf16(), reason="this CPU has no bfloat16 instructions")
+def test_openvino_left_to_itself_computes_in_bfloat16_and_leaves_the_limit(results, reference):
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(results.export_folder / "onnx" / "model.onnx")
+    left_alone = core.compile_model(model, "CPU")
+    assert left_alone.get_property("INFERENCE_PRECISION_HINT").to_string() == "bf16"
+    patches = patches_of(64)
+    ours = load_engine(EngineName.OPENVINO, results.export_folder, threads=1)
+    expected = reference(patches)
+    assert np.abs(left_alone(patches)[0] - expected).max() > 1e-4
+    assert np.abs(ours.infer(patches) - expected).max() < 1e-5
+
+
+def test_an_engine_imports_no_other_engine_and_no_tracking(results):
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from lamella.engines.load import load_engine\n"
+        "from lamella.engines.settings import EngineName\n"
+        f"load_engine(EngineName.ONNXRUNTIME, Path({str(results.export_folder)!r}), threads=1)\n"
+        "heavy = {'torch', 'openvino', 'mlflow', 'tensorflow', 'timm'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_model_of_another_digest_is_not_loaded(results, tmp_path):
+    folder = shutil.copytree(results.export_folder, tmp_path / "tiny")
+    (folder / "onnx" / "model.onnx").write_bytes(b"nonsense")
+    with pytest.raises(StoreError, match="damaged"):
+        load_engine(EngineName.ONNXRUNTIME, folder, threads=1)
+
+
+@pytest.mark.parametrize("name", list(EngineName))
+def test_a_model_that_the_library_cannot_load_makes_the_engine_unavailable(name, undescribed):
+    with pytest.raises(EngineUnavailableError, match=rf"{name} on cpu: it cannot load the model"):
+        load_engine(name, undescribed, threads=1)
+
+
+@pytest.fixture
+def undescribed(results, tmp_path):
+    """Models that are no models, with descriptions that say they are."""
+    folder = shutil.copytree(results.export_folder, tmp_path / "tiny")
+    for kind in ModelFormat:
+        description = read_description(folder / kind)
+        model = folder / kind / description.file
+        model.write_bytes(b"nonsense")
+        described = description.model_copy(update={"digest": file_digest(model)})
+        write_description(folder / kind, described)
+    return folder

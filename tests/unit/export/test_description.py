@@ -1,0 +1,36 @@
+import shutil
+
+import pytest
+
+from lamella.errors import StoreError
+from lamella.export.description import open_model, read_description
+
+
+def test_a_damaged_model_file_is_refused(results, tmp_path):
+    folder = shutil.copytree(results.export_folder / "onnx", tmp_path / "onnx")
+    path = folder / "model.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"model.onnx: the model file is damaged"):
+        open_model(folder)
+
+
+def test_a_missing_model_file_is_refused(results, tmp_path):
+    folder = shutil.copytree(results.export_folder / "torch", tmp_path / "torch")
+    (folder / "model.pt2").unlink()
+    with pytest.raises(StoreError, match=r"model.pt2: the model file is missing"):
+        open_model(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"not JSON"])
+def test_a_description_of_another_layout_is_refused(tmp_path, content):
+    (tmp_path / "model.json").write_bytes(content)
+    with pytest.raises(StoreError, match=r"model.json: the description of the model"):
+        read_description(tmp_path)
+
+
+def test_an_intact_model_opens(results):
+    path, description = open_model(results.export_folder / "onnx")
+    assert path.name == "model.onnx"
+    assert description == read_description(results.export_folder / "onnx")

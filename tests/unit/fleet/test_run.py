@@ -1,0 +1,179 @@
+"""A stage over many slides: resume, quarantine, lost workers."""
+
+import errno
+import os
+import shutil
+import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from lamella.errors import FailedSlidesError, SlideError, StoreError
+from lamella.fleet.failures import check_failures
+from lamella.fleet.manifest import ManifestRow, Status, read_manifest, write_manifest
+from lamella.fleet.retry import forget_unfinished
+from lamella.fleet.run import SlideTask, run_stage
+from lamella.fleet.settings import FleetSettings
+from lamella.stores.atomic import write_text
+from lamella.stores.shards import Stored
+
+FLEET = FleetSettings(max_workers=2, attempts=2, worker_memory_mib=512)
+
+
+@dataclass(frozen=True)
+class Job:
+    output: Path
+    fingerprint: str
+    n: int = 1
+    fault: str = ""
+
+
+def work(job: Job) -> int:
+    """Write what ``stored`` reads; count the calls in a file of their own."""
+    with (job.output.parent / "calls").open("a") as calls:
+        calls.write(f"{job.output.stem}\n")
+    if job.fault == "bad":
+        raise SlideError("its pixels are torn", job.output.stem, "Copy it anew")
+    if job.fault == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if job.fault == "bug":
+        raise ZeroDivisionError("oops")
+    if job.fault == "killed" or (job.fault == "killed once" and _first_call(job)):
+        os.kill(os.getpid(), signal.SIGKILL)
+    write_text(job.output, f"{job.fingerprint} {job.n}")
+    return job.n
+
+
+def _first_call(job: Job) -> bool:
+    return calls(job.output.parent).count(job.output.stem) == 1
+
+
+def calls(folder: Path) -> list[str]:
+    path = folder / "calls"
+    return path.read_text().split() if path.exists() else []
+
+
+def stored(path: Path) -> Stored | None:
+    if not path.exists():
+        return None
+    fingerprint, n = path.read_text().split()
+    return Stored(fingerprint, int(n))
+
+
+def task(folder: Path, slide: str, fingerprint: str = "f1", **job: object) -> SlideTask:
+    folder.mkdir(exist_ok=True)
+    output = folder / f"{slide}.txt"
+    return SlideTask(slide, 1, output, fingerprint, Job(output, fingerprint, **job))  # type: ignore[arg-type]
+
+
+def run(folder: Path, *plan: SlideTask | ManifestRow) -> dict[str, ManifestRow]:
+    manifest = folder / "manifest.tsv"
+    run_stage("stage", work, plan, manifest=manifest, stored=stored, settings=FLEET)
+    return read_manifest(manifest)
+
+
+def test_bad_slides_are_quarantined_and_the_others_are_done(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    rows = run(
+        tmp_path,
+        task(folder, "a"),
+        task(folder, "torn", fault="bad"),
+        ManifestRow("earlier", Status.FAILED, error="why", stage="first"),
+        task(folder, "empty", n=0),
+        task(folder, "bug", fault="bug"),
+        task(folder, "killer", fault="killed"),
+        task(folder, "unlucky", fault="killed once"),
+    )
+    assert [(row.slide, row.status.value) for row in rows.values()] == [
+        ("a", "done"),
+        ("torn", "failed"),
+        ("earlier", "failed"),
+        ("empty", "empty"),
+        ("bug", "failed"),
+        ("killer", "failed"),
+        ("unlucky", "done"),
+    ]
+    assert rows["torn"].error == "torn: its pixels are torn. Copy it anew."
+    assert rows["bug"].error == "ZeroDivisionError: oops"
+    assert "its worker process was killed 4 times" in rows["killer"].error
+    # Twice alone; in company it may have waited behind another that killed the worker.
+    assert 2 <= calls(folder).count("killer") <= 4
+    assert (rows["earlier"].error, rows["earlier"].stage) == ("why", "first")
+    assert rows["a"].path == "out/a.txt"
+    assert calls(folder).count("unlucky") == 2
+
+
+def test_only_what_changed_is_done_again(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    plan = [task(folder, name) for name in "abc"]
+    run(tmp_path, *plan)
+    first = (tmp_path / "manifest.tsv").read_bytes()
+    (folder / "calls").unlink()
+
+    run(tmp_path, *plan)
+    assert calls(folder) == []
+    assert (tmp_path / "manifest.tsv").read_bytes() == first
+
+    (folder / "a.txt").unlink()
+    rows = run(tmp_path, *plan[:2], task(folder, "c", fingerprint="f2"), task(folder, "d"))
+    assert sorted(calls(folder)) == ["a", "c", "d"]
+    assert rows["c"].fingerprint == "f2"
+
+
+def test_the_share_of_failed_slides_decides_in_the_end(tmp_path: Path) -> None:
+    rows = run(tmp_path, task(tmp_path / "out", "a"), task(tmp_path / "out", "b", fault="bad"))
+    assert rows["b"].status is Status.FAILED
+    manifests, table = [tmp_path / "manifest.tsv"] * 2, tmp_path / "failures.tsv"
+    with pytest.raises(FailedSlidesError, match="1 of 2 slides failed"):
+        check_failures(manifests=manifests, table=table, settings=FLEET)
+    lines = table.read_text().splitlines()
+    assert lines == ["slide\tstage\terror", "b\tstage\tb: its pixels are torn. Copy it anew."]
+    check_failures(
+        manifests=manifests,
+        table=table,
+        settings=FLEET.model_copy(update={"max_failed_share": 0.5}),
+    )
+
+
+def test_a_full_disk_stops_the_stage_and_quarantines_nobody(tmp_path: Path) -> None:
+    plan = [task(tmp_path / "out", "a"), task(tmp_path / "out", "b", fault="full")]
+    with pytest.raises(StoreError, match=r"stage cannot go on \(No space left on device\)"):
+        run(tmp_path, *plan)
+    assert not (tmp_path / "manifest.tsv").exists()
+
+
+def test_room_of_the_file_that_is_replaced_counts_as_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = task(tmp_path / "out", "a")
+    old.output.write_text("f0 " + "1" * 1000)
+    usage = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr("lamella.fleet.run.shutil.disk_usage", lambda _: usage)
+    rows = run(tmp_path, replace(old, output_bytes=1000))
+    assert rows["a"].fingerprint == "f1"
+    with pytest.raises(StoreError, match="finished slides are kept"):
+        run(tmp_path, replace(task(tmp_path / "out", "b"), output_bytes=1000))
+
+
+def test_retry_forgets_manifests_with_failed_slides_or_missing_files(tmp_path: Path) -> None:
+    for name in ("whole", "failed", "missing"):
+        row = ManifestRow("a", Status.DONE, path="a.txt", n=1, fingerprint="f")
+        if name == "failed":
+            row = ManifestRow("a", Status.FAILED, error="why", stage="stage")
+        write_manifest(tmp_path / name / "manifest.tsv", [row])
+    (tmp_path / "whole/a.txt").touch()
+    forgotten = dict(forget_unfinished(tmp_path))
+    assert {path.parent.name: slides for path, slides in forgotten.items()} == {
+        "failed": 1,
+        "missing": 1,
+    }
+    assert [path.parent.name for path in tmp_path.rglob("manifest.tsv")] == ["whole"]
+
+
+def test_stage_that_cannot_fit_on_the_disk_is_refused_before_it_starts(tmp_path: Path) -> None:
+    huge = replace(task(tmp_path / "out", "a"), output_bytes=2**60)
+    with pytest.raises(StoreError, match="needs about 1073741824"):
+        run(tmp_path, huge)
+    assert calls(tmp_path / "out") == []
+    assert not (tmp_path / "manifest.tsv").exists()

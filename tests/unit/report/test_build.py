@@ -1,0 +1,202 @@
+"""The page is whole, safe, always the same, and says what happened."""
+
+import base64
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+
+from lamella.errors import StoreError
+from lamella.interpret.about import ABOUT, write_about
+from lamella.patches.index import read_index
+from lamella.report.build import build_report
+from lamella.report.cohort import cohort_section
+from lamella.report.engines import benchmark_remarks, benchmark_section
+from lamella.report.explanations import explanation_section
+from lamella.report.predictions import prediction_section
+from lamella.stores.tables import read_table, write_table
+
+VOID = {"meta", "img", "br", "link", "hr", "path", "circle"}
+
+
+class Page(HTMLParser):
+    """Tags that stay open, links, pictures, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.links, self.pictures, self.words = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.links += [values[name] for name in ("href", "src") if values.get(name)]
+        self.pictures += [values["src"]] if tag == "img" else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def built(run, **changes):
+    build_report(
+        replace(run.inputs, **changes),
+        run.page,
+        study="<i>breast</i>",
+        settings={"a": {"b": "<"}},
+    )
+    return run.page.read_text(encoding="utf-8")
+
+
+def test_every_tag_is_closed_and_nothing_is_loaded_from_elsewhere(small_run):
+    page = Page(built(small_run))
+    assert page.open == []
+    own = ("data:image/jpeg;base64,", "#", "../")
+    assert [link for link in page.links if not link.startswith(own)] == []
+    assert "<script" not in built(small_run)
+
+
+def test_links_lead_to_the_files_that_are_shown(small_run):
+    page = Page(built(small_run))
+    heatmaps = [link for link in page.links if link.endswith(".png")]
+    assert len(heatmaps) == 2
+    assert all((small_run.page.parent / link).exists() for link in heatmaps)
+
+
+def test_text_from_tables_and_settings_is_escaped(small_run):
+    text = built(small_run)
+    assert "<i>breast" not in text
+    assert "<em>" not in text
+    assert "torn.svs: is <em>torn</em> & bent. Mend it." in Page(text).text
+    assert "<i>breast</i>" in Page(text).text
+
+
+def test_equal_inputs_give_an_equal_page(small_run):
+    assert built(small_run) == built(small_run)
+
+
+def test_the_page_shows_means_and_deviations_over_the_seeds(small_run):
+    text = Page(built(small_run)).text
+    assert "0.850 ± 0.071" in text  # of 0.9 and 0.8
+    assert "batch of 16 from 2 processes (horovod)" in text
+
+
+def test_every_picture_can_be_decoded(small_run):
+    page = Page(built(small_run))
+    sizes = []
+    for uri in page.pictures:
+        with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as image:
+            image.load()
+            sizes.append(image.size)
+    # Two thumbnails, two heatmaps without their legends, two explanations.
+    assert sizes == [(20, 6)] * 2 + [(400, 120)] * 2 + [(454, 224)] * 2
+
+
+def test_quarantined_slides_come_first_with_stage_and_error(small_run):
+    cohort = cohort_section(small_run.inputs, read_index(small_run.inputs.index))
+    assert [entry.slide for entry in cohort.slides] == ["torn", "low", "high"]
+    (torn,) = cohort.quarantined
+    assert (torn.stage, torn.thumbnail) == ("segment_tissue", "")
+    assert cohort.slides[1].per_class == {"normal": 2}
+    assert cohort.slides[1].unlabelled == 1
+    assert cohort.split_counts == "1 train, 2 test"
+
+
+def test_a_slide_that_fails_only_when_it_is_predicted_is_quarantined_too(small_run):
+    (manifest,) = small_run.inputs.predictions
+    rows = read_table(manifest)
+    rows[0] |= {"status": "failed", "error": "high.h5: damaged. Delete it.", "stage": "predict"}
+    write_table(manifest, list(rows[0]), rows)
+    cohort = cohort_section(small_run.inputs, read_index(small_run.inputs.index))
+    assert [entry.slide for entry in cohort.quarantined] == ["low", "torn"]
+    assert cohort.quarantined[0].error == "high.h5: damaged. Delete it."
+
+
+def test_a_large_cohort_has_fewer_thumbnails_and_says_how_many_are_left_out(small_run):
+    cohort = cohort_section(small_run.inputs, read_index(small_run.inputs.index), most=1)
+    assert [bool(entry.thumbnail) for entry in cohort.slides] == [False, True, False]
+    assert cohort.without_thumbnail == 1
+
+
+def test_heatmaps_are_ordered_by_score_and_limited(small_run):
+    (entry,) = prediction_section(small_run.inputs.scores, small_run.page, most=1)
+    assert [row["slide"] for row in entry.scores] == ["high", "low"]
+    assert [each.row["slide"] for each in entry.heatmaps] == ["high"]
+    assert entry.left_out == 1
+
+
+def test_an_invalid_engine_is_never_the_fastest(small_run):
+    rows = benchmark_section(small_run.inputs.benchmark)
+    assert [(row.cells["engine"], row.fastest) for row in rows] == [
+        ("torch", False),
+        ("onnxruntime", True),
+        ("openvino", False),
+    ]
+    assert "100 patches per second with onnxruntime" in Page(built(small_run)).text
+
+
+def test_what_is_not_comparable_is_marked_with_engine_and_reason(small_run):
+    table = small_run.inputs.benchmark
+    rows = read_table(table)
+    rows[1]["comparable"] = "no: other processes took 23 % of the CPUs, more than 10 %"
+    write_table(table, list(rows[0]), rows)
+    (remark,) = benchmark_remarks(benchmark_section(table))
+    assert remark == "onnxruntime: other processes took 23 % of the CPUs, more than 10 %"
+    text = Page(built(small_run)).text
+    assert remark in text
+    assert text.count("not comparable") == 2  # beside its row, and before the reason
+
+
+def test_explanations_show_the_mean_lift_and_name_what_was_taken_for_another_class(small_run):
+    (entry,) = explanation_section(small_run.inputs.explanations)
+    assert [(group.label, group.mean_lift) for group in entry.classes] == [("tumor", "2.00")]
+    assert "taken for normal" in Page(built(small_run)).text
+
+
+def test_a_network_that_cannot_be_explained_shows_why(small_run):
+    (path,) = small_run.inputs.explanations
+    path.write_text(path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    assert "The test split has no labelled patch." in Page(built(small_run)).text
+    reason = "vit: gives <tokens>. Train another."
+    write_about(path.with_name(ABOUT), method="grad_cam", model="vit", seed=1, reason=reason)
+    assert reason in Page(built(small_run)).text
+
+
+def test_explanations_without_what_they_are_about_are_refused(small_run):
+    (path,) = small_run.inputs.explanations
+    path.with_name(ABOUT).unlink()
+    with pytest.raises(StoreError, match=r"about.json: what was explained cannot be read"):
+        explanation_section([path])
+
+
+def test_slides_without_a_score_keep_their_heatmaps_and_the_remark_stands_once(small_run):
+    (path,) = small_run.inputs.scores
+    rows = read_table(path)
+    for row in rows[:2]:
+        row |= {"score": "", "mean_probability": "", "share_above_half": "", "remark": "no <score>"}
+    write_table(path, list(rows[0]), rows)
+    page = Page(built(small_run))
+    assert page.text.count("no <score>") == 1
+    assert len([link for link in page.links if link.endswith(".png")]) == 2
+    assert page.open == []
+
+
+@pytest.mark.parametrize("name", ["scores", "explanations", "parity"])
+def test_a_table_without_rows_leaves_the_page_whole(small_run, name):
+    (path,) = getattr(small_run.inputs, name)
+    header = path.read_text(encoding="utf-8").splitlines()[0]
+    path.write_text(header + "\n", encoding="utf-8")
+    assert Page(built(small_run)).open == []

@@ -1,0 +1,172 @@
+"""A working folder of its own, a record, an ONNX model, and a real tracking server."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import requests
+from onnx import TensorProto, helper
+
+from lamella.tracking.record import Dataset, Metric, ModelArtifact, Record, Tensor
+from lamella.tracking.settings import TrackingSettings
+from lamella.tracking.store import prepare_tracking
+
+
+@pytest.fixture
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the SQLite store once; its migrations take seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        prepare_tracking(TrackingSettings(), Path("results/mlflow/ready.json"))
+    finally:
+        os.chdir(before)
+    return folder / "results/mlflow/mlflow.db"
+
+
+@pytest.fixture
+def sqlite_store(working_folder: Path, _empty_store: Path) -> TrackingSettings:
+    store = working_folder / "results/mlflow/mlflow.db"
+    store.parent.mkdir(parents=True)
+    store.write_bytes(_empty_store.read_bytes())
+    return TrackingSettings()
+
+
+@pytest.fixture
+def make_record() -> Callable[..., Record]:
+    def make(folder: Path, name: str = "thin seed 1", epochs: int = 3) -> Record:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "history.tsv").write_text("epoch\tloss\n0\t0.7\n")
+        curve = [
+            Metric(key="loss", value=0.5**epoch, step=epoch, timestamp_ms=1_700_000_000_000 + epoch)
+            for epoch in range(epochs)
+        ]
+        return Record(
+            kind="training",
+            name=name,
+            params={"learning_rate": "0.01", "model": "resnet50"},
+            metrics=curve,
+            artifacts=["history.tsv"],
+            datasets=[
+                Dataset(
+                    name="patches",
+                    digest="0123456789abcdef" * 4,
+                    source="results/patches/index.parquet",
+                    context="training",
+                )
+            ],
+        )
+
+    return make
+
+
+def write_redness(path: Path) -> None:
+    """Write a model whose two outputs are the mean of red and of green, of (n, 4, 6, 3) pixels."""
+    pixels = helper.make_tensor_value_info("patches", TensorProto.UINT8, ["n", 4, 6, 3])
+    means = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2])
+    nodes = [
+        helper.make_node("Cast", ["patches"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["real", "axes"], ["colours"], keepdims=0),
+        helper.make_node("Gather", ["colours", "first_two"], ["probabilities"], axis=1),
+    ]
+    constants = [
+        helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2]),
+        helper.make_tensor("first_two", TensorProto.INT64, [2], [0, 1]),
+    ]
+    graph = helper.make_graph(nodes, "redness", [pixels], [means], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, path)
+
+
+@pytest.fixture
+def model_artifact() -> Callable[[Path], ModelArtifact]:
+    def make(folder: Path) -> ModelArtifact:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_redness(folder / "model.onnx")
+        example = np.full((1, 4, 6, 3), (10, 20, 30), dtype=np.uint8)
+        np.save(folder / "example.npy", example)
+        return ModelArtifact(
+            path="model.onnx",
+            inputs=(Tensor(name="patches", dtype="uint8", shape=(-1, 4, 6, 3)),),
+            outputs=(Tensor(name="probabilities", dtype="float32", shape=(-1, 2)),),
+            input_example="example.npy",
+            name="thin",
+            alias="champion",
+            params={"classes": "normal tumor"},
+        )
+
+    return make
+
+
+@dataclass
+class Server:
+    """A real ``mlflow server``, started and stopped at will, always at the same address."""
+
+    folder: Path
+    port: int
+    process: "subprocess.Popen[bytes] | None" = field(default=None)
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+        command += ["--port", str(self.port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
+        command += ["--artifacts-destination", str(self.folder / "server_artifacts")]
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        quiet["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+        with (self.folder / "server.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                env={**os.environ, **quiet},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 60
+        while not self._answers():
+            assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGTERM)  # the group that this test started
+            self.process.wait(timeout=20)
+            self.process = None
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.uri}/health", timeout=2).ok
+        except requests.RequestException:
+            return False
+
+
+@pytest.fixture
+def server(working_folder: Path, _empty_store: Path) -> Iterator[Server]:
+    (working_folder / "server.db").write_bytes(_empty_store.read_bytes())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    each = Server(working_folder, port)
+    yield each
+    each.stop()

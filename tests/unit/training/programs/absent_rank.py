@@ -1,0 +1,15 @@
+"""Two ranks of which the second stays away from the first exchange."""
+
+import time
+
+from lamella.training.lifeline import end_with_launcher
+
+if __name__ == "__main__":
+    end_with_launcher()
+    from lamella.training.group import join_group
+    from lamella.training.settings import Backend
+
+    group = join_group(Backend.HOROVOD)
+    if group.rank == 1:
+        time.sleep(600)
+    group.gather(group.rank)

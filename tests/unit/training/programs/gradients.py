@@ -1,0 +1,61 @@
+"""A rank that makes one step and stores its batch and the averaged gradients: INDEX OUTPUT."""
+
+import sys
+from pathlib import Path
+
+from lamella.training.lifeline import end_with_launcher
+
+BATCH_SIZE = 4
+
+
+def main(index: Path, output: Path) -> None:
+    import torch
+
+    from lamella.datasets.batches import Schedule, training_batches
+    from lamella.datasets.patches import PatchDataset
+    from lamella.datasets.settings import AugmentSettings, Sampling
+    from lamella.models.networks import build_network
+    from lamella.models.preprocess import Preprocessing
+    from lamella.patches.index import read_index
+    from lamella.training.group import average_statistics, join_group
+    from lamella.training.settings import Backend
+    from lamella.training.step import backward, prepare_arithmetic
+
+    group = join_group(Backend.HOROVOD)
+    prepare_arithmetic(threads=1)
+    # Other weights on every rank, so that the test sees whether they are shared.
+    torch.manual_seed(group.rank)
+    network = build_network("test_resnet", 2).double()
+    # Some scales of batch normalisation start at 0, which would hide the gradients behind them.
+    for weight in network.parameters():
+        if not weight.any():
+            torch.nn.init.normal_(weight)
+    group.share_weights(network)
+    weights = {key: value.clone() for key, value in network.state_dict().items()}
+    preprocessing = Preprocessing().double()
+    optimiser = group.averaging(torch.optim.SGD(network.parameters(), lr=0.0), network)
+
+    # 7 samples a step: the ranks get 4 and 3.
+    schedule = Schedule(BATCH_SIZE, group.size, 5, Sampling.NATURAL, 7, AugmentSettings())
+    dataset = PatchDataset(read_index(index), "train", max_open_shards=2)
+    found = {"weights": weights}
+    for mode, training in (("evaluation", False), ("training", True)):
+        network.train(training)
+        (batch,) = training_batches(dataset, schedule, epoch=1, rank=group.rank)
+        optimiser.zero_grad()
+        backward(network, preprocessing, batch, group.size)
+        group.step(optimiser)
+        gradients = {key: value.grad for key, value in network.named_parameters()}
+        found[mode] = group.gather(gradients)
+    found["statistics"] = group.gather({k: v.clone() for k, v in network.named_buffers()})
+    average_statistics(network, group)
+    found["averaged"] = group.gather({k: v.clone() for k, v in network.named_buffers()})
+    found["images"] = [torch.from_numpy(each) for each in group.gather(batch.images)]
+    found["labels"] = [torch.from_numpy(each) for each in group.gather(batch.labels)]
+    if group.rank == 0:
+        torch.save(found, output)
+
+
+if __name__ == "__main__":
+    end_with_launcher()
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,18 @@
+"""Two ranks of which the second has a loss that is no number; both say what they make of it."""
+
+from lamella.training.lifeline import end_with_launcher
+
+if __name__ == "__main__":
+    end_with_launcher()
+    from lamella.errors import TrainingError
+    from lamella.training.group import join_group
+    from lamella.training.settings import Backend
+    from lamella.training.step import check_finite
+
+    group = join_group(Backend.HOROVOD)
+    check_finite(0.5, group, "epoch 2, step 2")
+    try:
+        check_finite((0.5, float("nan"))[group.rank], group, "epoch 2, step 3")
+    except TrainingError as error:
+        print(error)
+    group.gather(group.rank)

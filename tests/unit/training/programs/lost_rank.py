@@ -1,0 +1,17 @@
+"""Ranks that exchange for ever; rank 1 is killed after its first exchange."""
+
+import os
+import signal
+
+from lamella.training.lifeline import end_with_launcher
+
+if __name__ == "__main__":
+    end_with_launcher()
+    from lamella.training.group import join_group
+    from lamella.training.settings import Backend
+
+    group = join_group(Backend.HOROVOD)
+    while True:
+        group.gather(group.rank)
+        if group.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)

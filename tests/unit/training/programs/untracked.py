@@ -1,0 +1,27 @@
+"""``python -m lamella.training`` with two ranks, without MLflow: launch|rank ARGUMENTS."""
+
+import sys
+
+from lamella.training.lifeline import end_with_launcher
+
+
+def rank(words: list[str]) -> None:
+    end_with_launcher()
+    import lamella.training.rank
+    import lamella.training.train
+
+    lamella.training.train.track = lambda *_: None
+    lamella.training.rank.main(words)
+
+
+def launch(words: list[str]) -> None:
+    from lamella.logs import start_job_log
+    from lamella.training.arguments import read_arguments
+    from lamella.training.launch import launch_training
+
+    start_job_log(read_arguments(words).log)
+    launch_training([sys.executable, __file__, "rank", *words], 2)
+
+
+if __name__ == "__main__":
+    {"rank": rank, "launch": launch}[sys.argv[1]](sys.argv[2:])

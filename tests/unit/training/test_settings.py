@@ -1,0 +1,51 @@
+import pytest
+from pydantic import ValidationError
+
+from lamella.training.settings import RunSettings, TrainingSettings
+
+RUNS = {"a": RunSettings(), "b": RunSettings(epochs=2)}
+
+
+def test_several_processes_need_a_backend():
+    with pytest.raises(ValidationError, match="needs backend: horovod"):
+        TrainingSettings(processes=2)
+
+
+def test_use_names_runs_that_are_there():
+    with pytest.raises(ValidationError, match=r"use names \['c'\], but runs holds \['a', 'b'\]"):
+        TrainingSettings(runs=RUNS, use=("a", "c"))
+    assert TrainingSettings(runs=RUNS).selected_runs == ("a", "b")
+    assert TrainingSettings(runs=RUNS, use=("b",)).selected_runs == ("b",)
+
+
+def test_what_matters_to_one_run_does_not_depend_on_other_runs_and_seeds():
+    whole = TrainingSettings(runs=RUNS, seeds=(4, 5), use=("a", "b"))
+    assert whole.for_run("b") == TrainingSettings(runs={"b": RUNS["b"]}).for_run("b")
+    assert TrainingSettings.from_params(whole.for_run("b").as_params()).runs == {"b": RUNS["b"]}
+
+
+def test_name_of_a_run_cannot_leave_its_folder():
+    with pytest.raises(ValidationError, match="runs"):
+        TrainingSettings(runs={"../x": RunSettings()})
+
+
+def test_seed_twice_is_refused():
+    with pytest.raises(ValidationError, match="seeds holds one number twice"):
+        TrainingSettings(seeds=(1, 2, 1))
+
+
+def test_negative_seed_is_refused():
+    with pytest.raises(ValidationError, match="seeds holds -1, which is below 0"):
+        TrainingSettings(seeds=(0, -1))
+
+
+def test_run_used_twice_is_refused():
+    with pytest.raises(ValidationError, match="use holds one name twice"):
+        TrainingSettings(runs=RUNS, use=("a", "b", "a"))
+
+
+def test_limits_are_no_part_of_what_a_result_depends_on():
+    limited = TrainingSettings(start_limit_s=11, exchange_limit_s=12, max_open_shards=13)
+    assert limited.without_limits() == TrainingSettings()
+    decisive = TrainingSettings(runs=RUNS, seeds=(3,), backend="horovod", processes=2)
+    assert decisive.without_limits() == decisive

@@ -1,0 +1,151 @@
+"""Which jobs are planned, and what a change replans."""
+
+import resource
+
+import pytest
+
+ENDS = {"build_report": 1, "check_failures": 1, "all": 1}
+TIMED = {"benchmark_engine": 3, "summarise_benchmark": 1}
+AFTER_PARITY = {**TIMED, "predict_slides": 1, **ENDS}
+AFTER_EXPORT = {"check_parity": 1, **AFTER_PARITY}
+AFTER_TRAINING = {"summarise_runs": 1, "export_model": 1, "explain_patches": 1, **AFTER_EXPORT}
+AFTER_JOIN = {"train_model": 1, **AFTER_TRAINING}
+AFTER_PATCHES = {"join_cohort": 1, **AFTER_JOIN}
+
+
+def processor_seconds():
+    """Return the processor time of all ended children: what else runs here does not count."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def test_first_run_plans_every_rule(workplace):
+    assert workplace.snakemake("--dry-run").jobs == {
+        "prepare_tracking": 1,
+        "check_cohort": 1,
+        "split_cohort": 1,
+        "segment_tissue": 1,
+        "extract_patches": 1,
+        **AFTER_PATCHES,
+    }
+
+
+def test_jobs_follow_from_runs_seeds_and_engines(workplace):
+    runs = {"small": {"model": "resnet18"}, "large": {"model": "resnet50"}, "unused": {}}
+    workplace.write_config(
+        {
+            "training": {"runs": runs, "use": ["small", "large"], "seeds": [1, 2, 3]},
+            "benchmark": {"engines": ["onnxruntime", "openvino"]},
+        }
+    )
+    jobs = workplace.snakemake("--dry-run").jobs
+    assert (jobs["train_model"], jobs["export_model"], jobs["check_parity"]) == (6, 2, 2)
+    assert (jobs["predict_slides"], jobs["explain_patches"]) == (2, 2)
+    assert (jobs["benchmark_engine"], jobs["segment_tissue"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("goal", "last"),
+    [
+        ("patches", "join_cohort"),
+        ("train", "summarise_runs"),
+        ("export", "check_parity"),
+        ("predict", "predict_slides"),
+        ("interpret", "explain_patches"),
+        ("benchmark", "summarise_benchmark"),
+        ("report", "build_report"),
+    ],
+)
+def test_goal_plans_its_last_step_and_nothing_after_it(workplace, goal, last):
+    jobs = workplace.snakemake("--dry-run", goal).jobs
+    assert jobs[goal] == jobs[last] == 1
+    assert "check_failures" not in jobs
+
+
+def test_imported_patches_are_trained_on_without_any_slide(workplace):
+    index = workplace.folder / "results/patches/index.parquet"
+    index.parent.mkdir(parents=True)
+    index.write_text("imported")
+    rules = ("prepare_tracking", "train_model", "summarise_runs")
+    answer = workplace.snakemake(
+        "--dry-run", "results/train/summary.tsv", "--allowed-rules", *rules
+    )
+    assert answer.jobs == dict.fromkeys(rules, 1)
+
+
+def test_nothing_is_planned_when_all_is_done(finished_workplace):
+    answer = finished_workplace.snakemake("--dry-run")
+    assert "Nothing to be done" in answer.text
+    assert answer.jobs == {}
+
+
+CHANGES = {
+    "study": ({"study": "another"}, ENDS),
+    "split": ({"split": {"seed": 9}}, {"split_cohort": 1, **AFTER_PATCHES}),
+    "reading": (
+        {"reading": {"reader": "openslide"}},
+        {"segment_tissue": 1, "extract_patches": 1, **AFTER_PATCHES},
+    ),
+    "tissue": (
+        {"tissue": {"mpp": 4.0}},
+        {"segment_tissue": 1, "extract_patches": 1, **AFTER_PATCHES},
+    ),
+    "patches": ({"patches": {"mpp": 1.0}}, {"extract_patches": 1, **AFTER_PATCHES}),
+    "training": ({"training": {"runs": {"resnet50": {"epochs": 3}}}}, AFTER_JOIN),
+    "training limits": (
+        {"training": {"start_limit_s": 60, "exchange_limit_s": 600, "max_open_shards": 8}},
+        {},
+    ),
+    "opset": ({"export": {"opset": 19}}, {"export_model": 1, **AFTER_EXPORT}),
+    "metric": (
+        {"export": {"metric": "accuracy"}},
+        {"export_model": 1, "explain_patches": 1, **AFTER_EXPORT},
+    ),
+    "parity": ({"parity": {"limit": 0.001}}, AFTER_EXPORT),
+    "predict": ({"predict": {"top_share": 0.1}}, {"predict_slides": 1, **ENDS}),
+    "benchmark": ({"benchmark": {"iterations": 70}}, {**TIMED, **ENDS}),
+    "fleet": ({"fleet": {"max_workers": 3}}, {"check_failures": 1, "all": 1}),
+    "tracking": ({"tracking": {"timeout_s": 7}}, {"prepare_tracking": 1}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changed_setting_replans_its_step_and_what_follows(finished_workplace, name):
+    change, replanned = CHANGES[name]
+    changed = finished_workplace.write_config(change, "changed.yaml")
+    answer = finished_workplace.snakemake("--dry-run", "--configfile", changed)
+    assert answer.returncode == 0, answer.text
+    assert answer.jobs == replanned
+
+
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("masks/manifest.tsv", "segment_tissue"),
+        ("patches/manifest.tsv", "extract_patches"),
+        ("predict/resnet50/manifest.tsv", "predict_slides"),
+    ],
+)
+def test_manifest_that_retry_removed_plans_its_stage_again(finished_workplace, path, rule):
+    manifest = finished_workplace.folder / "results" / path
+    aside = manifest.rename(manifest.with_name("aside"))
+    try:
+        assert rule in finished_workplace.snakemake("--dry-run").jobs
+    finally:
+        aside.rename(manifest)
+
+
+def test_new_seed_trains_only_that_seed(finished_workplace):
+    changed = finished_workplace.write_config({"training": {"seeds": [1, 2]}}, "seeds.yaml")
+    answer = finished_workplace.snakemake("--dry-run", "--configfile", changed)
+    assert answer.jobs == {**AFTER_JOIN, "train_model": 1}
+
+
+def test_ten_thousand_slides_plan_the_same_jobs_as_ten_within_ten_seconds(workplace):
+    workplace.write_slides(10)
+    few = workplace.snakemake("--dry-run").jobs
+    workplace.write_slides(10_000)
+    before = processor_seconds()
+    many = workplace.snakemake("--dry-run").jobs
+    assert processor_seconds() - before < 10
+    assert many == few != {}

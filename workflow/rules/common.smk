@@ -1,0 +1,84 @@
+"""What all rules share: the settings, checked before any job is planned, and the tracked run."""
+
+import platform
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from lamella import (
+    benchmark,
+    cohort,
+    engines,
+    export,
+    interpret,
+    patches,
+    predict,
+    slides,
+    tissue,
+    training,
+)
+from lamella import report as report_room  # "report" is a word of Snakemake's
+from lamella.config import load_config, load_slides
+from lamella.errors import LamellaError
+from lamella.slides.identity import files_state
+from lamella.tracking.sync import close_workflow_run
+from lamella.tracking.workflow import start_workflow_run
+
+# Snakemake lists the files of the command line first, but these are merged last.
+merged_last = list(workflow.overwrite_configfiles)
+merged_first = [file for file in workflow.configfiles if file not in merged_last]
+try:
+    SETTINGS = load_config(config, [*merged_first, *merged_last])
+    SLIDES = load_slides(SETTINGS)
+except LamellaError as error:
+    raise WorkflowError(str(error)) from None
+
+# The number of jobs follows from these, never from the number of slides.
+RUNS = SETTINGS.training.selected_runs
+SEEDS = SETTINGS.training.seeds
+ENGINES = [engine.value for engine in SETTINGS.benchmark.engines]
+CASES = [case.value for case in SETTINGS.benchmark.cases]
+BENCHMARK_RUN = SETTINGS.benchmark.run or RUNS[0]
+
+
+def without_replanning(section):
+    """Give a job settings that change no result: where it is tracked, how many workers there are.
+
+    Snakemake does not compare params that are functions of ``threads`` with those of the last run.
+    """
+    return lambda wildcards, threads: section.as_params()
+
+
+def fleet_memory_mb(wildcards, threads, attempt):
+    """Give a fan-out stage what its workers may use, and its own process 1 GB."""
+    return int(1000 + threads * SETTINGS.fleet.worker_memory_mib * 1.05) * attempt
+
+
+wildcard_constraints:
+    run=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    seed=r"\d+",
+    engine=r"[a-z]+",
+    case=r"[a-z]+",
+
+
+localrules:
+    prepare_tracking,
+    check_cohort,
+    split_cohort,
+    summarise_runs,
+    summarise_benchmark,
+    check_failures,
+
+
+onstart:
+    # scripts/run_workflow.sh takes away no lock of a run on another machine.
+    Path(".snakemake/lamella-run").write_text(platform.node() + "\n")
+    start_workflow_run(SETTINGS.study, SETTINGS.as_params())
+
+
+onsuccess:
+    close_workflow_run(Path("results"), SETTINGS.tracking, succeeded=True)
+
+
+onerror:
+    close_workflow_run(Path("results"), SETTINGS.tracking, succeeded=False)

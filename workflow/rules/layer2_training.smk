@@ -1,0 +1,106 @@
+"""Layer II: networks are trained, compared over their seeds, and exported.
+
+Reads    results/patches/index.parquet
+Writes   results/train/{run}/seed{seed}/metrics.json  and beside it best.pt, history.tsv, state/
+         results/train/summary.tsv
+         results/export/{run}/onnx/, results/export/{run}/torch/, results/export/{run}/parity.tsv
+"""
+
+
+rule train_model:
+    """Train one network from one seed."""
+    input:
+        index="results/patches/index.parquet",
+        tracking=ancient("results/mlflow/ready.json"),
+    output:
+        metrics="results/train/{run}/seed{seed}/metrics.json",
+    log:
+        "results/logs/train_model/{run}/seed{seed}.log",
+    benchmark:
+        "results/timings/train_model/{run}/seed{seed}.tsv"
+    threads:
+        lambda wildcards: SETTINGS.training.processes
+        * SETTINGS.training.runs[wildcards.run].threads
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * SETTINGS.training.processes * attempt,
+        runtime=lambda wildcards, attempt: 720 * attempt,
+    params:
+        folder=subpath(output.metrics, parent=True),
+        # Compared with those of the last run; `settings` is not, for its limits change no result.
+        result_depends_on=lambda wildcards: SETTINGS.training.for_run(wildcards.run)
+        .without_limits()
+        .as_params(),
+        settings=lambda wildcards, threads: SETTINGS.training.for_run(
+            wildcards.run
+        ).model_dump_json(),
+        tracking=lambda wildcards, threads: SETTINGS.tracking.model_dump_json(),
+        revision=training.REVISION,
+    shell:
+        "python -m lamella.training --index {input.index} --output {params.folder}"
+        " --run {wildcards.run} --seed {wildcards.seed}"
+        " --settings {params.settings:q} --tracking {params.tracking:q} --log {log}"
+
+
+rule summarise_runs:
+    """Give mean and spread of every run over its seeds."""
+    input:
+        metrics=expand(
+            "results/train/{run}/seed{seed}/metrics.json", run=RUNS, seed=SEEDS
+        ),
+    output:
+        summary="results/train/summary.tsv",
+    log:
+        "results/logs/summarise_runs.log",
+    params:
+        revision=training.REVISION,
+    script:
+        "../../scripts/training/summarise_runs.py"
+
+
+rule export_model:
+    """Export the network of the best seed."""
+    input:
+        metrics=expand("results/train/{{run}}/seed{seed}/metrics.json", seed=SEEDS),
+        tracking=ancient("results/mlflow/ready.json"),
+    output:
+        onnx="results/export/{run}/onnx/model.onnx",
+        onnx_card="results/export/{run}/onnx/model.json",
+        torch="results/export/{run}/torch/model.pt2",
+        torch_card="results/export/{run}/torch/model.json",
+    log:
+        "results/logs/export_model/{run}.log",
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=30,
+    params:
+        folder=subpath(output.onnx, ancestor=2),
+        settings=SETTINGS.export.as_params(),
+        tracking=without_replanning(SETTINGS.tracking),
+        revision=export.REVISION,
+    script:
+        "../../scripts/training/export_model.py"
+
+
+rule check_parity:
+    """Compare what every engine says of real patches with the trained network."""
+    input:
+        index="results/patches/index.parquet",
+        metrics=expand("results/train/{{run}}/seed{seed}/metrics.json", seed=SEEDS),
+        onnx="results/export/{run}/onnx/model.onnx",
+        torch="results/export/{run}/torch/model.pt2",
+    output:
+        parity="results/export/{run}/parity.tsv",
+        reference="results/export/{run}/reference.parquet",
+    log:
+        "results/logs/check_parity/{run}.log",
+    threads: SETTINGS.parity.threads
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=30,
+    params:
+        folder=subpath(output.parity, parent=True),
+        settings=SETTINGS.parity.as_params(),
+        tracking=without_replanning(SETTINGS.tracking),
+        revision=engines.REVISION,
+    script:
+        "../../scripts/training/check_parity.py"

@@ -1,0 +1,47 @@
+"""Layer III: the inference engines, timed and compared.
+
+Reads    results/export/{run}/, results/patches/index.parquet
+Writes   results/benchmark/{case}/{engine}.json, results/benchmark/summary.tsv
+"""
+
+
+rule benchmark_engine:
+    """Time one engine on one case."""
+    input:
+        index="results/patches/index.parquet",
+        onnx=f"results/export/{BENCHMARK_RUN}/onnx/model.onnx",
+        torch=f"results/export/{BENCHMARK_RUN}/torch/model.pt2",
+        parity=f"results/export/{BENCHMARK_RUN}/parity.tsv",
+        reference=f"results/export/{BENCHMARK_RUN}/reference.parquet",
+    output:
+        result="results/benchmark/{case}/{engine}.json",
+    log:
+        "results/logs/benchmark_engine/{case}/{engine}.log",
+    # On one machine all of its cores, so that nothing else runs beside a measurement.
+    threads: workflow.cores or SETTINGS.benchmark.threads
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=60,
+    params:
+        folder=subpath(input.parity, parent=True),
+        settings=SETTINGS.benchmark.as_params(),
+        tracking=without_replanning(SETTINGS.tracking),
+        revision=benchmark.REVISION,
+    script:
+        "../../scripts/benchmark/benchmark_engine.py"
+
+
+rule summarise_benchmark:
+    """Put the engines side by side."""
+    input:
+        results=expand(
+            "results/benchmark/{case}/{engine}.json", case=CASES, engine=ENGINES
+        ),
+    output:
+        summary="results/benchmark/summary.tsv",
+    log:
+        "results/logs/summarise_benchmark.log",
+    params:
+        revision=benchmark.REVISION,
+    script:
+        "../../scripts/benchmark/summarise_benchmark.py"

@@ -1,0 +1,39 @@
+"""Layer III: whole slides, seen by the network.
+
+Reads    results/patches/manifest.tsv, results/export/{run}/
+Writes   results/predict/{run}/manifest.tsv  and beside it slides/{slide}.h5, heatmaps/{slide}.png
+         results/predict/{run}/scores.tsv
+"""
+
+
+rule predict_slides:
+    """Give every patch of every slide its probabilities: a heatmap and a score."""
+    input:
+        slides="results/cohort/slides.tsv",
+        splits="results/cohort/splits.tsv",
+        masks="results/masks/manifest.tsv",
+        patches="results/patches/manifest.tsv",
+        onnx="results/export/{run}/onnx/model.onnx",
+        torch="results/export/{run}/torch/model.pt2",
+        parity="results/export/{run}/parity.tsv",
+        tracking=ancient("results/mlflow/ready.json"),
+    output:
+        manifest="results/predict/{run}/manifest.tsv",
+        scores="results/predict/{run}/scores.tsv",
+    log:
+        "results/logs/predict_slides/{run}.log",
+    benchmark:
+        "results/timings/predict_slides/{run}.tsv"
+    threads: SETTINGS.fleet.max_workers
+    resources:
+        mem_mb=fleet_memory_mb,
+        runtime=240,
+    params:
+        folder=subpath(input.parity, parent=True),
+        settings=SETTINGS.predict.as_params(),
+        patch_settings=SETTINGS.patches.as_params(),
+        fleet=without_replanning(SETTINGS.fleet),
+        tracking=without_replanning(SETTINGS.tracking),
+        revision=predict.REVISION,
+    script:
+        "../../scripts/predict/predict_slides.py"

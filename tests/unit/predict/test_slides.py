@@ -245,7 +245,7 @@ def test_a_slide_whose_thumbnail_is_gone_says_how_to_get_it_back(cohort):
     predict(cohort)
     rows = read_manifest(cohort / "predict/thin/manifest.tsv")
     assert "thumbnail cannot be read" in rows["wide"].error
-    assert f"{cohort / 'masks/manifest.tsv'}, then run `lamella retry`" in rows["wide"].error
+    assert f"{cohort / 'masks/manifest.tsv'}, then run the workflow" in rows["wide"].error
     assert rows["plain"].status == "done"
 
 

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jsonschema
@@ -89,8 +88,7 @@ def test_continuous_integration_runs_make_test_and_nothing_else():
     assert commands == ["exec make test"]
 
 
-def test_setup_that_is_done_ends_within_two_seconds():
-    began = time.perf_counter()
+def test_setup_that_is_done_says_so_and_does_nothing():
     ended = subprocess.run(
         [REPOSITORY / "scripts" / "setup.sh", "--is-done"],
         stderr=subprocess.PIPE,
@@ -100,4 +98,3 @@ def test_setup_that_is_done_ends_within_two_seconds():
     if ended.returncode == 1:
         pytest.skip("`make setup` has something to do here, which a test must not start")
     assert "nothing to be done" in ended.stderr
-    assert time.perf_counter() - began < 2

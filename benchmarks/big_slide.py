@@ -38,7 +38,7 @@ def preprocess(path: Path) -> None:
     tissue = SegmentJob(slide, TissueSettings(), mask, "made", DEFAULT_READING)
     report("tissue pixels", lambda: segment_slide(tissue))
     settings = PatchSettings(size_px=256, mpp=0.25, storage=Storage.PASSTHROUGH)
-    patches = ExtractJob(slide, settings, mask, path.with_name("big.h5"), "made")
+    patches = ExtractJob(slide, settings, mask, path.with_name("big.h5"), "made", DEFAULT_READING)
     report("patches", lambda: extract_slide(patches))
 
 

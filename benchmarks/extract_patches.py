@@ -32,6 +32,7 @@ from lamella.drawing.slide import draw_slide
 from lamella.patches.extract import ExtractJob, extract_slide
 from lamella.patches.settings import PatchSettings
 from lamella.slides.open import open_source
+from lamella.slides.settings import DEFAULT_READING
 from lamella.slides.tile_source import TileSource
 from lamella.stores.codec import Storage
 from lamella.tissue.mask import TissueMask, write_mask
@@ -75,7 +76,9 @@ def job_of(slide: Path, size_px: int, storage: Storage) -> ExtractJob:
     write_mask(mask, tissue, fingerprint="all")
     settings = PatchSettings(size_px=size_px, mpp=0.25, storage=storage)
     shard = slide.with_name(f"{storage}.h5")
-    return ExtractJob(Slide("slide", slide, "slide"), settings, mask, shard, "made")
+    return ExtractJob(
+        Slide("slide", slide, "slide"), settings, mask, shard, "made", DEFAULT_READING
+    )
 
 
 def tile_px(slide: Path) -> int:

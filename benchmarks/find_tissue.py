@@ -21,6 +21,7 @@ from lamella.drawing.polygons import line_distance, signed_distance
 from lamella.drawing.settings import Scanner
 from lamella.drawing.slide import draw_slide
 from lamella.slides.reader import SlideReader
+from lamella.slides.settings import DEFAULT_READING
 from lamella.tissue.artefacts import folds, pen_marks
 from lamella.tissue.focus import blurred_tissue
 from lamella.tissue.mask import TissueMask
@@ -50,7 +51,7 @@ def drawn(folder: Path, kind: str, scanner: Scanner, seed: int) -> None:
     path, plan = folder / f"slide{spec.model.suffix}", plan_slide(spec)
     draw_slide(path, spec)
     name = f"drawn, {scanner}, seed {seed}"
-    with SlideReader(path) as reader:
+    with SlideReader(path, DEFAULT_READING) as reader:
         cell_l0 = Level0Pixels(round(MPP / reader.mpp_l0))
         overview = reader.read_overview(cell_l0)
         y, x = np.mgrid[: overview.shape[0], : overview.shape[1]]
@@ -93,7 +94,7 @@ def real(data: Path) -> None:
         truth = np.asarray(Image.open(artefacts / f"{pen}_mask.png").convert("L")) > 127
         report(f"{pen}, expert", pen_marks(picture, MPP), truth)
     reference = np.load(slides / "reference_masks/tissue-mask-cmu-1-small-region.npy")
-    with SlideReader(slides / "cmu-1-small-region.svs") as reader:
+    with SlideReader(slides / "cmu-1-small-region.svs", DEFAULT_READING) as reader:
         overview = reader.read_overview(Level0Pixels(round(MPP / reader.mpp_l0)))
     everything = np.ones(overview.shape[:2], dtype=bool)
     for method in METHODS:

@@ -24,6 +24,7 @@ from lamella.drawing.slide import draw_slide
 from lamella.patches.extract import ExtractJob, extract_slide
 from lamella.patches.pixels import open_patches
 from lamella.patches.settings import PatchSettings
+from lamella.slides.settings import DEFAULT_READING
 from lamella.tissue.mask import TissueMask, write_mask
 from lamella.units import Level0Pixels
 
@@ -77,6 +78,7 @@ def main() -> None:
                 folder / "mask.png",
                 folder / f"{storage}.h5",
                 "made",
+                DEFAULT_READING,
             )
             for storage, changes in STORAGES.items()
         }

@@ -18,13 +18,14 @@ import numpy as np
 from lamella.drawing.plan import SlideSpec
 from lamella.drawing.slide import draw_slide
 from lamella.slides.reader import SlideReader
+from lamella.slides.settings import DEFAULT_READING
 
 PATCH_PX = 224
 MIB = 2**20
 
 
 def read_all(path: Path) -> None:
-    with SlideReader(path) as reader:
+    with SlideReader(path, DEFAULT_READING) as reader:
         plan = reader.plan(mpp=float(reader.mpp_l0), size_px=PATCH_PX)
         patch = np.empty((PATCH_PX, PATCH_PX, 3), dtype=np.uint8)
         width, height = reader.size_l0

@@ -2,7 +2,7 @@
 # Run Snakemake in this folder, also after an earlier run was killed at any moment.
 #
 #   scripts/run_workflow.sh SNAKEMAKE-ARGUMENTS...
-#   scripts/run_workflow.sh --profile profiles/local --configfile config/examples/demo.yaml
+#   scripts/run_workflow.sh --profile profiles/local --configfile config/longer.yaml
 #
 # A killed Snakemake leaves two things behind: its lock on the folder, and jobs that still run.
 # Snakemake cannot tell a stale lock from a living one. So every process of a run carries the

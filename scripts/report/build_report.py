@@ -13,6 +13,7 @@ if __name__ == "__main__":
             slides=Path(snakemake.input.slides),
             splits=Path(snakemake.input.splits),
             masks=Path(snakemake.input.masks),
+            quality=Path(snakemake.input.quality),
             patches=Path(snakemake.input.patches),
             index=Path(snakemake.input.index),
             summary=Path(snakemake.input.summary),

@@ -1,5 +1,6 @@
 """Which jobs are planned, and what a change replans."""
 
+import os
 import resource
 
 import pytest
@@ -133,6 +134,18 @@ def test_manifest_that_retry_removed_plans_its_stage_again(finished_workplace, p
         assert rule in finished_workplace.snakemake("--dry-run").jobs
     finally:
         aside.rename(manifest)
+
+
+def test_changed_quality_of_the_slides_builds_only_the_report_again(finished_workplace):
+    quality = finished_workplace.folder / "results/masks/quality.tsv"
+    before = quality.stat()
+    text = quality.read_text()
+    try:
+        quality.write_text("another")
+        assert finished_workplace.snakemake("--dry-run").jobs == ENDS
+    finally:
+        quality.write_text(text)
+        os.utime(quality, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_new_seed_trains_only_that_seed(finished_workplace):

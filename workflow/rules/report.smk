@@ -12,6 +12,7 @@ rule build_report:
         slides="results/cohort/slides.tsv",
         splits="results/cohort/splits.tsv",
         masks="results/masks/manifest.tsv",
+        quality="results/masks/quality.tsv",
         patches="results/patches/manifest.tsv",
         index="results/patches/index.parquet",
         summary="results/train/summary.tsv",

@@ -118,7 +118,7 @@ def _plan(
     path: Path, slide: Slide, size_px: int, edge_l0: int, options: ImportOptions
 ) -> tuple[ReadPlan, dict[str, Any]]:
     """Return how the patches are read, and what the slide adds to the attributes."""
-    with SlideReader(slide.path, mpp=slide.mpp) as opened:
+    with SlideReader(slide.path, DEFAULT_READING, mpp=slide.mpp) as opened:
         try:
             mpp = opened.mpp_l0 * edge_l0 / size_px
         except ResolutionUnknownError:
@@ -130,7 +130,7 @@ def _plan(
             path,
             "Correct --mpp, or column `mpp` of the slide table",
         )
-    with SlideReader(slide.path, mpp=mpp * size_px / edge_l0) as reader:
+    with SlideReader(slide.path, DEFAULT_READING, mpp=mpp * size_px / edge_l0) as reader:
         plan = reader.plan(mpp=mpp, size_px=size_px)
         about = {
             "mpp_l0": reader.mpp_l0,

@@ -27,7 +27,7 @@ from lamella.slides.open import reading_inputs
 from lamella.slides.openslide_source import OPENSLIDE_VERSION
 from lamella.slides.reader import SlideReader
 from lamella.slides.resolution import ReadPlan
-from lamella.slides.settings import DEFAULT_READING, ReadingSettings
+from lamella.slides.settings import ReadingSettings
 from lamella.stain.normalise import Normaliser, Target, fit_normaliser, read_target
 from lamella.stain.settings import StainMethod
 from lamella.stores.codec import Storage
@@ -77,7 +77,7 @@ class ExtractJob:
     mask: Path
     shard: Path
     fingerprint: str
-    reading: ReadingSettings = DEFAULT_READING
+    reading: ReadingSettings
     target: Target = None
 
 
@@ -89,7 +89,7 @@ def extract_patches(
     manifest: Path,
     settings: PatchSettings,
     fleet: FleetSettings,
-    reading: ReadingSettings = DEFAULT_READING,
+    reading: ReadingSettings,
 ) -> None:
     """Write ``slides/{slide}.h5`` beside the manifest, for every slide with a tissue mask.
 

@@ -11,6 +11,7 @@ from lamella.fleet.manifest import ManifestRow, Status, read_manifest
 from lamella.patches.index import PatchIndex
 from lamella.report.inputs import ReportInputs
 from lamella.report.pictures import outlined_thumbnail
+from lamella.report.quality import Shares, Spoiled, most_spoiled, read_shares
 from lamella.tissue.mask import thumbnail_path
 
 MOST_THUMBNAILS = 200
@@ -33,6 +34,8 @@ class SlideEntry:
         error: Why it is quarantined; empty otherwise.
         stage: Where it failed; empty otherwise.
         thumbnail: Data URI; empty where there is none.
+        shares: What was measured of tissue and of what spoils it, 0-1, by column of the table of
+            qualities.
     """
 
     slide: str
@@ -46,6 +49,7 @@ class SlideEntry:
     error: str
     stage: str
     thumbnail: str
+    shares: Shares
 
     @property
     def unlabelled(self) -> int:
@@ -63,6 +67,7 @@ class CohortSection:
         patients: Number of patients.
         splits: Number of slides of each split.
         without_thumbnail: Number of slides whose thumbnail was left out for length.
+        spoiled: The slides that are spoiled most, by column of the table of qualities.
     """
 
     slides: list[SlideEntry]
@@ -70,6 +75,7 @@ class CohortSection:
     patients: int
     splits: dict[str, int] = field(default_factory=dict)
     without_thumbnail: int = 0
+    spoiled: dict[str, Spoiled] = field(default_factory=dict)
 
     @property
     def split_counts(self) -> str:
@@ -103,6 +109,7 @@ def cohort_section(
     masks, patches = read_manifest(inputs.masks), read_manifest(inputs.patches)
     fates = _fates([masks, patches, *map(read_manifest, inputs.predictions)])
     per_class = _per_class(index)
+    shares = read_shares(inputs.quality)
     # Sorting is stable: the order of the table is kept within both groups.
     ordered = sorted(cohort, key=lambda slide: fates[slide.slide].status is not Status.FAILED)
     pictured = {
@@ -122,6 +129,7 @@ def cohort_section(
             error=fates[slide.slide].error,
             stage=fates[slide.slide].stage,
             thumbnail=_picture(inputs.masks, masks[slide.slide]) if slide.slide in shown else "",
+            shares=shares[slide.slide],
         )
         for slide in ordered
     ]
@@ -131,6 +139,7 @@ def cohort_section(
         patients=len({slide.patient for slide in cohort}),
         splits=dict(Counter(entry.split for entry in entries)),
         without_thumbnail=len(pictured) - len(shown),
+        spoiled=most_spoiled(shares),
     )
 
 

@@ -17,6 +17,7 @@ PLACES = (
     ("../cohort/slides.tsv", "the checked slide table"),
     ("../cohort/splits.tsv", "which slide is in which split"),
     ("../masks/manifest.tsv", "tissue masks and thumbnails, one row per slide"),
+    ("../masks/quality.tsv", "tissue, pen, gaps, folds and blur, one row per slide"),
     ("../patches/manifest.tsv", "patches in HDF5, one row per slide"),
     ("../patches/index.parquet", "all patches in one table"),
     ("../patches/cohort.h5", "all patches as one HDF5 file, for looking"),

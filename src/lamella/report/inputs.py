@@ -13,6 +13,7 @@ class ReportInputs:
         slides: Checked slide table.
         splits: Split of each slide.
         masks: Manifest of ``segment_tissue``.
+        quality: What spoils the slides.
         patches: Manifest of ``extract_patches``.
         index: Table of all patches.
         summary: Figures of the runs over their seeds.
@@ -27,6 +28,7 @@ class ReportInputs:
     slides: Path
     splits: Path
     masks: Path
+    quality: Path
     patches: Path
     index: Path
     summary: Path

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lamella.slides.open import open_source
 from lamella.slides.resolution import ReadPlan, checked_mpp, plan_read
-from lamella.slides.settings import DEFAULT_READING, ReadingSettings, Resampling
+from lamella.slides.settings import ReadingSettings, Resampling
 from lamella.slides.source import CACHE_BYTES, Bounds, level_position
 from lamella.units import Level0Pixels, Mpp
 
@@ -47,7 +47,7 @@ class SlideReader:
     def __init__(
         self,
         path: Path,
-        settings: ReadingSettings = DEFAULT_READING,
+        settings: ReadingSettings,
         *,
         mpp: float | None = None,
         cache_bytes: int = CACHE_BYTES,

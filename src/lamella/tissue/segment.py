@@ -20,7 +20,7 @@ from lamella.fleet.settings import FleetSettings
 from lamella.slides.identity import file_identity, file_size, slide_identities
 from lamella.slides.open import reading_inputs
 from lamella.slides.reader import SlideReader
-from lamella.slides.settings import DEFAULT_READING, ReadingSettings
+from lamella.slides.settings import ReadingSettings
 from lamella.stores.atomic import replacing
 from lamella.stores.tables import write_table
 from lamella.tissue.artefacts import folds, pen_marks, scanning_gaps
@@ -57,7 +57,7 @@ class SegmentJob:
     settings: TissueSettings
     mask: Path
     fingerprint: str
-    reading: ReadingSettings = DEFAULT_READING
+    reading: ReadingSettings
 
 
 def segment_tissue(
@@ -67,7 +67,7 @@ def segment_tissue(
     quality: Path,
     settings: TissueSettings,
     fleet: FleetSettings,
-    reading: ReadingSettings = DEFAULT_READING,
+    reading: ReadingSettings,
 ) -> None:
     """Write ``slides/{slide}.png`` and ``thumbnails/{slide}.jpg`` beside the manifest.
 

@@ -25,6 +25,7 @@ from lamella.patches.index import read_index
 from lamella.patches.join import join_cohort
 from lamella.patches.settings import PatchSettings
 from lamella.slides.reader import SlideReader
+from lamella.slides.settings import DEFAULT_READING
 from lamella.stores.shards import ShardReader
 from lamella.tissue.segment import segment_tissue
 from lamella.tissue.settings import TissueSettings
@@ -57,6 +58,7 @@ class Cohort:
             manifest=self.manifest,
             settings=PATCHES,
             fleet=fleet,
+            reading=DEFAULT_READING,
         )
 
     def join(self) -> None:
@@ -86,6 +88,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
         quality=root / "masks/quality.tsv",
         settings=TissueSettings(),
         fleet=FleetSettings(max_workers=2),
+        reading=DEFAULT_READING,
     )
     made.extract(workers=2)
     made.join()
@@ -105,7 +108,7 @@ def test_stored_pixels_are_the_slide_s_own(cohort: Cohort) -> None:
     for _, row in table.groupby("slide").nth(3).iterrows():
         source = next((cohort.root / "drawn/slides").glob(f"{row.slide}.*"))
         with (
-            SlideReader(source) as reader,
+            SlideReader(source, DEFAULT_READING) as reader,
             ShardReader(cohort.manifest.parent / row.shard) as shard,
         ):
             expected = reader.read_patch(row.x, row.y, reader.plan(mpp=0.5, size_px=64))

@@ -16,6 +16,7 @@ from lamella.patches.imported import ImportOptions
 from lamella.patches.index import read_index
 from lamella.patches.pixels import open_patches
 from lamella.slides.reader import SlideReader
+from lamella.slides.settings import DEFAULT_READING
 from lamella.stores.shards import ShardReader
 from lamella.stores.tables import read_table
 
@@ -179,7 +180,7 @@ def test_coordinates_become_shards_that_read_the_slide(
 ) -> None:
     row = read_table(drawn / "slides.tsv")[0]
     slide = drawn / row["path"]
-    with SlideReader(slide) as reader:
+    with SlideReader(slide, DEFAULT_READING) as reader:
         mpp = reader.mpp_l0 * 2
         plan = reader.plan(mpp=mpp, size_px=64)
         expected = [reader.read_patch(x, y, plan) for x, y in ((0, 0), (256, 0), (0, 128))]
@@ -223,7 +224,7 @@ def test_coordinates_of_another_slide_are_refused(drawn: Path, tmp_path: Path) -
     write_coordinates(source, patch_size=64, patch_size_level0=128)
     with h5py.File(source, "r+") as file:
         file["coords"][0] = (9000, 0)
-    with SlideReader(drawn / row["path"]) as reader:
+    with SlideReader(drawn / row["path"], DEFAULT_READING) as reader:
         mpp = reader.mpp_l0 * 2
     options = ImportOptions(mpp, drawn / "slides.tsv")
     refused(source, tmp_path / "out", options, r"corner \(9000, 0\) lies outside of")

@@ -13,7 +13,7 @@ from lamella.patches.extract import ExtractJob, extract_slide
 from lamella.patches.passthrough import tile_corners, whole_tiles
 from lamella.patches.settings import PatchSettings
 from lamella.slides.reader import SlideReader
-from lamella.slides.settings import ReaderName, ReadingSettings
+from lamella.slides.settings import DEFAULT_READING, ReaderName, ReadingSettings
 from lamella.stores.codec import Storage
 from lamella.stores.shards import ShardReader
 from lamella.tissue.mask import TissueMask, write_mask
@@ -69,7 +69,7 @@ def test_tiles_with_tissue_are_stored_untouched(
 ) -> None:
     slide = write_slide(tmp_path / "slide.tif")
     assert extract_slide(job(slide, mpp=mpp)) == columns * rows
-    with SlideReader(slide) as reader, ShardReader(tmp_path / "a.h5") as shard:
+    with SlideReader(slide, DEFAULT_READING) as reader, ShardReader(tmp_path / "a.h5") as shard:
         assert shard.storage is Storage.PASSTHROUGH
         shard.verify()
         x, y = shard.column("x"), shard.column("y")
@@ -87,7 +87,7 @@ def test_tiles_with_tissue_are_stored_untouched(
 def test_downsample_that_is_not_whole_finds_its_tiles_again(tmp_path: Path) -> None:
     # 456 / 3 = 152, but 328 / 3 is no whole number: level 1 has 110 rows.
     slide = write_slide(tmp_path / "slide.tif", factors=(1, 3))
-    with SlideReader(slide) as reader:
+    with SlideReader(slide, DEFAULT_READING) as reader:
         tiles = whole_tiles(reader, reader.plan(mpp=1.5, size_px=TILE))
         assert not tiles.edge_l0.is_integer()
         x, y = tile_corners(tiles)

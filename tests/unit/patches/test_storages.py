@@ -64,6 +64,7 @@ class Cohort:
                 manifest=manifest,
                 settings=settings,
                 fleet=FleetSettings(max_workers=workers),
+                reading=DEFAULT_READING,
             )
         else:
             rows = read_manifest(masks)
@@ -106,6 +107,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
         quality=root / "masks/quality.tsv",
         settings=TissueSettings(),
         fleet=FleetSettings(max_workers=1),
+        reading=DEFAULT_READING,
     )
     return made
 
@@ -115,7 +117,7 @@ def expected_pixels(cohort: Cohort, index: PatchIndex, method: StainMethod) -> n
     pixels = []
     for name, rows in index.table.groupby("slide", sort=False):
         mask = read_mask(cohort.root / f"masks/slides/{name}.png")
-        with SlideReader(slides[name].path, mpp=slides[name].mpp) as reader:
+        with SlideReader(slides[name].path, DEFAULT_READING, mpp=slides[name].mpp) as reader:
             plan = reader.plan(mpp=0.5, size_px=64)
             tissue = tissue_pixels(reader, mask, plan)
             patches = [reader.read_patch(x, y, plan) for x, y in zip(rows.x, rows.y, strict=True)]

@@ -19,6 +19,7 @@ from lamella.report.inputs import ReportInputs
 from lamella.stores.json_files import write_json
 from lamella.stores.tables import write_table
 from lamella.tissue.mask import TissueMask, write_mask
+from lamella.tissue.quality import COLUMNS as QUALITY_COLUMNS
 from lamella.training.results import HISTORY_COLUMNS
 from lamella.training.summarise import summarise_runs
 from lamella.units import Level0Pixels
@@ -48,6 +49,7 @@ def small_run(tmp_path):
         slides=tmp_path / "cohort/slides.tsv",
         splits=tmp_path / "cohort/splits.tsv",
         masks=tmp_path / "masks/manifest.tsv",
+        quality=tmp_path / "masks/quality.tsv",
         patches=tmp_path / "patches/manifest.tsv",
         index=tmp_path / "patches/index.parquet",
         summary=tmp_path / "train/summary.tsv",
@@ -81,7 +83,21 @@ def write_cohort(root):
         (root / "masks/thumbnails").mkdir(exist_ok=True)
         thumbnail = Image.new("RGB", (20, 6), (220, 150, 190 - number))
         thumbnail.save(root / f"masks/thumbnails/{name}.jpg")
+    write_quality(root)
     write_index(root / "patches/index.parquet", patch_index(root))
+
+
+def write_quality(root):
+    shares = (
+        {"tissue_share": "0.250000", "pen_share": "0.125000", "fold_share": "0.004000"},
+        {"tissue_share": "0.500000", "pen_share": "0.020000", "fold_share": "0.300000"}
+        | {"blur_share": "0.067800"},
+        {},
+    )
+    rows = [{"slide": name, **of} for name, of in zip(SLIDES, shares, strict=True)]
+    for row in rows[:2]:
+        row["gap_share"] = "0.000000"
+    write_table(root / "masks/quality.tsv", QUALITY_COLUMNS, rows)
 
 
 def patch_index(root):

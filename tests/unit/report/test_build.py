@@ -17,23 +17,32 @@ from lamella.report.cohort import cohort_section
 from lamella.report.engines import benchmark_remarks, benchmark_section
 from lamella.report.explanations import explanation_section
 from lamella.report.predictions import prediction_section
+from lamella.report.quality import most_spoiled
 from lamella.stores.tables import read_table, write_table
 
 VOID = {"meta", "img", "br", "link", "hr", "path", "circle"}
 
 
 class Page(HTMLParser):
-    """Tags that stay open, links, pictures, and the text."""
+    """Tags that stay open, links, pictures, the rows of tables, and the text."""
 
     def __init__(self, text):
         super().__init__()
         self.open, self.links, self.pictures, self.words = [], [], [], []
+        self.rows, self.names, self.marked = [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         values = dict(attrs)
         self.links += [values[name] for name in ("href", "src") if values.get(name)]
         self.pictures += [values["src"]] if tag == "img" else []
+        self.names += [values["id"]] if "id" in values else []
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            if "worst" in values.get("class", "").split():
+                self.marked.append((self.rows[-1][1], len(self.rows[-1]) - 1))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -45,6 +54,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.words.append(data)
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
 
     @property
     def text(self):
@@ -129,6 +140,46 @@ def test_a_large_cohort_has_fewer_thumbnails_and_says_how_many_are_left_out(smal
     cohort = cohort_section(small_run.inputs, read_index(small_run.inputs.index), most=1)
     assert [bool(entry.thumbnail) for entry in cohort.slides] == [False, True, False]
     assert cohort.without_thumbnail == 1
+
+
+def test_the_table_of_the_cohort_shows_shares_in_percent_and_leaves_what_is_not_measured_empty(
+    small_run,
+):
+    rows = Page(built(small_run)).rows
+    header = next(row for row in rows if row[-1:] == ["blur"])
+    assert header[-5:] == ["tissue", "pen", "gaps", "folds", "blur"]
+    by_slide = {row[1]: row[-5:] for row in rows if len(row) == len(header)}
+    assert by_slide["low"] == ["25.0", "12.5", "0.0", "0.4", ""]
+    assert by_slide["high"] == ["50.0", "2.0", "0.0", "30.0", "6.8"]
+    assert by_slide["torn"] == [""] * 5
+
+
+def test_the_table_of_the_cohort_marks_the_slides_that_are_named(small_run):
+    page = Page(built(small_run))
+    header = next(row for row in page.rows if row[-1:] == ["blur"])
+    marked = [(slide, header[column]) for slide, column in page.marked]
+    assert marked == [("low", "pen"), ("high", "pen"), ("high", "folds"), ("high", "blur")]
+
+
+def test_the_slides_that_are_spoiled_most_are_named_by_kind_and_lead_to_their_rows(small_run):
+    page = Page(built(small_run))
+    assert "Pen % of the slide Measured slides: 2, median 7.2 low 12.5 high 2.0" in page.text
+    assert (
+        "Gaps % of the slide Measured slides: 2, median 0.0 No slide has 1 % or more." in page.text
+    )
+    assert "Folds % of the tissue found Measured slides: 2, median 15.2 high 30.0" in page.text
+    assert "Blur % of the tissue judged Measured slides: 1, median 6.8 high 6.8" in page.text
+    leading = [link for link in page.links if link.startswith("#slide-")]
+    assert leading == ["#slide-low", "#slide-high", "#slide-high", "#slide-high"]
+    assert {link.removeprefix("#") for link in leading} <= set(page.names)
+
+
+def test_a_large_cohort_names_few_slides_of_a_kind_and_says_how_many_more_there_are(small_run):
+    shares = {f"s{i}": {"pen_share": i / 100} for i in range(100)}
+    pen = most_spoiled(shares, most=3)["pen_share"]
+    assert pen.worst == {"s99": 0.99, "s98": 0.98, "s97": 0.97}
+    assert (pen.measured, pen.affected) == (100, 99)
+    assert most_spoiled(shares, most=3)["blur_share"].measured == 0
 
 
 def test_heatmaps_are_ordered_by_score_and_limited(small_run):

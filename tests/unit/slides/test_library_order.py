@@ -15,8 +15,9 @@ for name in sys.argv[2].split(","):
     importlib.import_module(name)
 from pathlib import Path
 from lamella.slides.reader import SlideReader
+from lamella.slides.settings import DEFAULT_READING
 from lamella.units import Level0Pixels
-with SlideReader(Path(sys.argv[1])) as reader:
+with SlideReader(Path(sys.argv[1]), DEFAULT_READING) as reader:
     print(int(reader.read_overview(Level0Pixels(16)).sum()))
 import torch
 print(float(torch.eye(64).inverse().sum()))

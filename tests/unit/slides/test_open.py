@@ -15,7 +15,7 @@ from lamella.drawing.slide import draw_slide
 from lamella.errors import ResolutionUnknownError, SlideUnreadableError
 from lamella.slides.open import open_source
 from lamella.slides.reader import SlideReader
-from lamella.slides.settings import ReaderName, ReadingSettings, Resampling
+from lamella.slides.settings import DEFAULT_READING, ReaderName, ReadingSettings, Resampling
 
 DATA = Path(os.environ.get("LAMELLA_TEST_DATA", "../shared/data")) / "slides"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="LAMELLA_TEST_DATA has no slides")
@@ -178,14 +178,17 @@ def test_plain_images_are_slides_when_the_table_says_their_resolution(
 ) -> None:
     path = tmp_path / name
     Image.fromarray(slides.picture()).save(path, dpi=(25_400, 25_400))
-    with SlideReader(path, mpp=0.5) as reader:
+    with SlideReader(path, DEFAULT_READING, mpp=0.5) as reader:
         assert reader.source.reader is ReaderName.IMAGE
         assert reader.mpp_source == "table"
         plan = reader.plan(mpp=0.5, size_px=32)
         patch = reader.read_patch(200, 100, plan)
         with Image.open(path) as image:
             assert np.array_equal(patch, np.asarray(image)[100:132, 200:232])
-    with SlideReader(path) as reader, pytest.raises(ResolutionUnknownError, match="column `mpp`"):
+    with (
+        SlideReader(path, DEFAULT_READING) as reader,
+        pytest.raises(ResolutionUnknownError, match="column `mpp`"),
+    ):
         _ = reader.mpp_l0
 
 
@@ -216,7 +219,7 @@ def test_transparent_parts_of_an_image_are_white(slides, tmp_path: Path) -> None
     alpha = np.full((slides.height, slides.width, 1), 255, dtype=np.uint8)
     alpha[:, :100] = 0
     Image.fromarray(np.concatenate([slides.picture(), alpha], axis=2)).save(tmp_path / "a.png")
-    with SlideReader(tmp_path / "a.png", mpp=0.5) as reader:
+    with SlideReader(tmp_path / "a.png", DEFAULT_READING, mpp=0.5) as reader:
         patch = reader.read_patch(90, 40, reader.plan(mpp=0.5, size_px=20))
     assert (patch[:, :10] == 255).all()
     assert np.array_equal(patch[:, 10:], slides.picture()[40:60, 100:110])
@@ -241,14 +244,14 @@ def test_resolution_tags_are_read_in_their_unit(slides, tmp_path: Path, unit: st
         resolution=(per_unit, per_unit),
         resolutionunit=unit,
     )
-    with SlideReader(tmp_path / "a.tiff") as reader:
+    with SlideReader(tmp_path / "a.tiff", DEFAULT_READING) as reader:
         assert reader.source.reader is ReaderName.TILES
         assert reader.mpp_l0 == pytest.approx(0.4)
 
 
 def test_missing_resolution_is_never_guessed(slides, tmp_path: Path) -> None:
     slides.pyramid(tmp_path / "a.svs", slides.picture(), description="Aperio\r\n|AppMag = 40")
-    with SlideReader(tmp_path / "a.svs") as reader:
+    with SlideReader(tmp_path / "a.svs", DEFAULT_READING) as reader:
         assert reader.source.reader is ReaderName.TILES
         with pytest.raises(ResolutionUnknownError, match=r"does not say.*column `mpp`"):
             _ = reader.mpp_l0

@@ -12,6 +12,7 @@ from lamella.drawing.settings import Scanner
 from lamella.drawing.slide import draw_slide
 from lamella.errors import ResolutionUnknownError, SlideUnreadableError
 from lamella.slides.reader import SlideReader
+from lamella.slides.settings import DEFAULT_READING
 from lamella.units import Level0Pixels
 
 DATA = Path(os.environ.get("LAMELLA_TEST_DATA", "../shared/data")) / "slides"
@@ -47,7 +48,7 @@ def stripes(path: Path, *, width: int, height: int, mpp: float) -> Path:
 
 def test_x_is_across_and_y_is_down(tmp_path: Path) -> None:
     path = stripes(tmp_path / "a.tiff", width=600, height=400, mpp=0.5)
-    with SlideReader(path) as reader:
+    with SlideReader(path, DEFAULT_READING) as reader:
         plan = reader.plan(mpp=0.5, size_px=32)
         patch = reader.read_patch(320, 96, plan)
     assert patch.shape == (32, 32, 3)
@@ -57,7 +58,7 @@ def test_x_is_across_and_y_is_down(tmp_path: Path) -> None:
 
 def test_coarser_patches_show_the_same_place(tmp_path: Path) -> None:
     path = stripes(tmp_path / "a.tiff", width=640, height=448, mpp=0.5)
-    with SlideReader(path) as reader:
+    with SlideReader(path, DEFAULT_READING) as reader:
         plan = reader.plan(mpp=1.0, size_px=32)
         patch = reader.read_patch(128, 64, plan)
     assert (plan.read_px, plan.edge_l0) == (64, 64)
@@ -67,7 +68,7 @@ def test_coarser_patches_show_the_same_place(tmp_path: Path) -> None:
 
 def test_overview_is_the_mean_of_its_cells(tmp_path: Path) -> None:
     path = stripes(tmp_path / "a.tiff", width=600, height=400, mpp=0.5)
-    with SlideReader(path) as reader:
+    with SlideReader(path, DEFAULT_READING) as reader:
         overview = reader.read_overview(Level0Pixels(32))
     assert overview.shape == (13, 19, 3)
     assert overview[3, 10].tolist() == [80, 24, 0]
@@ -76,7 +77,7 @@ def test_overview_is_the_mean_of_its_cells(tmp_path: Path) -> None:
 
 
 def test_scanned_area_keeps_its_offset_on_the_canvas(drawn: dict[Scanner, Path]) -> None:
-    with SlideReader(drawn[Scanner.LEICA]) as reader:
+    with SlideReader(drawn[Scanner.LEICA], DEFAULT_READING) as reader:
         assert reader.vendor == "leica"
         assert reader.mpp_l0 == pytest.approx(0.5)
         bounds = reader.bounds
@@ -93,7 +94,7 @@ def test_scanned_area_keeps_its_offset_on_the_canvas(drawn: dict[Scanner, Path])
 def test_both_scanners_show_the_same_tissue_in_the_same_place(drawn: dict[Scanner, Path]) -> None:
     dark = []
     for path in drawn.values():
-        with SlideReader(path) as reader:
+        with SlideReader(path, DEFAULT_READING) as reader:
             x, y, _, _ = reader.bounds or (0, 0, 0, 0)
             plan = reader.plan(mpp=2.0, size_px=32)
             rows = [
@@ -108,24 +109,27 @@ def test_both_scanners_show_the_same_tissue_in_the_same_place(drawn: dict[Scanne
 
 
 def test_table_overrides_the_resolution_of_the_file(drawn: dict[Scanner, Path]) -> None:
-    with SlideReader(drawn[Scanner.APERIO], mpp=0.33) as reader:
+    with SlideReader(drawn[Scanner.APERIO], DEFAULT_READING, mpp=0.33) as reader:
         assert (reader.mpp_l0, reader.mpp_source) == (0.33, "table")
-    with SlideReader(drawn[Scanner.APERIO]) as reader:
+    with SlideReader(drawn[Scanner.APERIO], DEFAULT_READING) as reader:
         assert (reader.mpp_l0, reader.mpp_source) == (0.25, "file")
 
 
 def test_noise_and_missing_files_are_unreadable(tmp_path: Path) -> None:
     (tmp_path / "noise.svs").write_bytes(bytes(range(256)) * 8)
     with pytest.raises(SlideUnreadableError, match="no reader knows this format"):
-        SlideReader(tmp_path / "noise.svs")
+        SlideReader(tmp_path / "noise.svs", DEFAULT_READING)
     with pytest.raises(SlideUnreadableError):
-        SlideReader(tmp_path / "none.svs")
+        SlideReader(tmp_path / "none.svs", DEFAULT_READING)
 
 
 @needs_data
 @pytest.mark.parametrize("name", ["edge/boxes.tiff", "wsic/CMU-1-Small-Region.jpeg.tiff"])
 def test_implausible_resolution_of_real_files_is_refused(name: str) -> None:
-    with SlideReader(DATA / name) as reader, pytest.raises(ResolutionUnknownError, match="implaus"):
+    with (
+        SlideReader(DATA / name, DEFAULT_READING) as reader,
+        pytest.raises(ResolutionUnknownError, match="implaus"),
+    ):
         _ = reader.mpp_l0
 
 
@@ -134,5 +138,5 @@ def test_truncated_slide_is_refused(tmp_path: Path) -> None:
     whole = (DATA / "cmu-1-small-region.svs").read_bytes()
     path = tmp_path / "cut.svs"
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SlideUnreadableError), SlideReader(path) as reader:
+    with pytest.raises(SlideUnreadableError), SlideReader(path, DEFAULT_READING) as reader:
         reader.read_overview(Level0Pixels(16))

@@ -14,6 +14,7 @@ from lamella.drawing.polygons import line_distance, signed_distance
 from lamella.drawing.settings import Scanner
 from lamella.drawing.slide import draw_slide
 from lamella.slides.reader import SlideReader
+from lamella.slides.settings import DEFAULT_READING
 from lamella.units import Level0Pixels
 
 
@@ -30,7 +31,7 @@ class Drawn:
 
     @cached_property
     def overview(self) -> np.ndarray:
-        with SlideReader(self.path) as reader:
+        with SlideReader(self.path, DEFAULT_READING) as reader:
             return reader.read_overview(self.cell_l0)
 
     @cached_property

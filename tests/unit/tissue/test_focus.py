@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from lamella.drawing.settings import Scanner
 from lamella.slides.reader import SlideReader
+from lamella.slides.settings import DEFAULT_READING
 from lamella.tissue.focus import blurred_tissue, out_of_focus
 from lamella.tissue.mask import TissueMask
 
@@ -18,7 +19,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="LAMELLA_TEST_DATA has
 
 
 def blur_of(slide, tissue: np.ndarray, most_blocks: int | None = None):
-    with SlideReader(slide.path) as reader:
+    with SlideReader(slide.path, DEFAULT_READING) as reader:
         mask = TissueMask(tissue, slide.cell_l0)
         return blurred_tissue(reader, mask, most_blocks=most_blocks)
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from lamella.drawing.settings import Scanner
 from lamella.slides.reader import SlideReader
+from lamella.slides.settings import DEFAULT_READING
 from lamella.tissue.methods import find_tissue
 from lamella.tissue.settings import TissueMethod, TissueSettings
 from lamella.units import Level0Pixels
@@ -128,7 +129,7 @@ def test_without_dilation_the_drawn_truth_is_met_closely(drawn, agreement, metho
 def test_default_agrees_with_an_independent_reference() -> None:
     folder = DATA / "slides"
     reference = np.load(folder / "reference_masks/tissue-mask-cmu-1-small-region.npy")
-    with SlideReader(folder / "cmu-1-small-region.svs") as reader:
+    with SlideReader(folder / "cmu-1-small-region.svs", DEFAULT_READING) as reader:
         cell_l0 = Level0Pixels(round(8.0 / reader.mpp_l0))
         mask = found_in(reader.read_overview(cell_l0), cell_l0 * reader.mpp_l0)
     height, width = reference.shape

@@ -16,6 +16,7 @@ from lamella.fleet.manifest import Status, read_manifest
 from lamella.fleet.settings import FleetSettings
 from lamella.patches.extract import extract_patches
 from lamella.patches.settings import PatchSettings
+from lamella.slides.settings import DEFAULT_READING
 from lamella.stores.shards import ShardReader
 from lamella.stores.tables import read_table
 from lamella.tissue.mask import read_mask, read_quality
@@ -28,7 +29,9 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="LAMELLA_TEST_DATA has
 
 def job_of(folder: Path, path: Path, mask: Path | None = None, **settings: object) -> SegmentJob:
     slide = Slide("a", path, "a", mask=mask)
-    return SegmentJob(slide, TissueSettings(**settings), folder / "masks/slides/a.png", "f")
+    return SegmentJob(
+        slide, TissueSettings(**settings), folder / "masks/slides/a.png", "f", DEFAULT_READING
+    )
 
 
 def segmented(folder: Path, path: Path, mask: Path | None = None, **settings: object):
@@ -152,6 +155,7 @@ def test_cohort_with_blank_drawn_and_missing_masks(drawn, tmp_path: Path, flat_s
             quality=quality,
             settings=settings,
             fleet=FleetSettings(max_workers=1),
+            reading=DEFAULT_READING,
         )
         return quality.read_bytes()
 
@@ -175,6 +179,7 @@ def test_cohort_with_blank_drawn_and_missing_masks(drawn, tmp_path: Path, flat_s
         manifest=tmp_path / "patches/manifest.tsv",
         settings=PatchSettings(size_px=64, mpp=1.0),
         fleet=FleetSettings(max_workers=1),
+        reading=DEFAULT_READING,
     )
     patches = read_manifest(tmp_path / "patches/manifest.tsv")
     assert [row.status for row in patches.values()] == outcomes
@@ -201,6 +206,7 @@ def test_another_drawn_mask_makes_the_slide_anew(drawn, tmp_path: Path) -> None:
             quality=tmp_path / "masks/quality.tsv",
             settings=TissueSettings(),
             fleet=FleetSettings(max_workers=1),
+            reading=DEFAULT_READING,
         )
         found.append(read_manifest(tmp_path / "masks/manifest.tsv"))
     assert found[0]["a"].fingerprint != found[1]["a"].fingerprint
@@ -220,6 +226,7 @@ def test_a_thumbnail_that_is_gone_is_made_anew(drawn, tmp_path: Path) -> None:
             quality=tmp_path / "masks/quality.tsv",
             settings=TissueSettings(),
             fleet=FleetSettings(max_workers=1),
+            reading=DEFAULT_READING,
         )
         return thumbnail.read_bytes()
 

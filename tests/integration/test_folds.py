@@ -15,7 +15,7 @@ from lamella.patches.index import read_index
 
 REPOSITORY = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 
 def documented_commands() -> str:

@@ -129,9 +129,8 @@ def load_slides(config: Config) -> list[Slide]:
     """Return the slide table, checked against the settings that speak of its columns.
 
     Raises:
-        CohortErrors: the table is malformed, a column to stratify by is missing, a patient is
-            fixed to two splits, a label differs from a class in case only, or a slide has no
-            mask where all need one.
+        CohortErrors: the table is malformed, its patients cannot be split as the settings say, a
+            label differs from a class in case only, or a slide has no mask where all need one.
     """
     slides = read_slides(config.slides)
     split_patients(slides, config.split)

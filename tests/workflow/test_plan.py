@@ -119,6 +119,12 @@ def test_changed_setting_replans_its_step_and_what_follows(finished_workplace, n
     assert answer.jobs == replanned
 
 
+def test_another_fold_makes_no_mask_and_no_patch_again(finished_workplace):
+    fold = "split={method: k-fold, folds: 2, fold: 2}"
+    answer = finished_workplace.snakemake("--dry-run", "--config", fold)
+    assert answer.jobs == {"split_cohort": 1, **AFTER_PATCHES}
+
+
 @pytest.mark.parametrize(
     ("path", "rule"),
     [

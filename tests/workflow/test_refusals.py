@@ -62,6 +62,12 @@ def test_wrong_row_is_refused_with_file_and_line(workplace, lines, where):
     assert where in refusal(workplace)
 
 
+def test_centre_that_no_slide_has_is_refused_before_any_job(workplace):
+    workplace.write_table("slide\tpath\tcentre", "a\ta.tiff\tnorth", "b\tb.tiff\tsouth")
+    workplace.write_config({"split": {"method": "leave-one-centre-out", "centre": "west"}})
+    assert "split.centre: no slide is of centre 'west'. Use north, south." in refusal(workplace)
+
+
 def test_missing_table_is_refused(workplace):
     (workplace.folder / "config" / "slides.tsv").unlink()
     assert "config/slides.tsv" in refusal(workplace)

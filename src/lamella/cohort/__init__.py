@@ -1,3 +1,3 @@
 """Cohort: the table of slides, checked, and its splits."""
 
-REVISION = 2
+REVISION = 3

@@ -1,25 +1,28 @@
 """Divide the patients of a cohort into training, validation and test."""
 
 import logging
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lamella.cohort.settings import Split, SplitSettings
+from lamella.cohort.deal import deal
+from lamella.cohort.settings import Split, SplitMethod, SplitSettings
 from lamella.cohort.table import COLUMNS, Slide, read_slides
+from lamella.cohort.tested import patients_of_centre, patients_of_fold
 from lamella.errors import CohortError, CohortErrors
-from lamella.stores.json_files import digest
 from lamella.stores.tables import read_table, write_table
 
 logger = logging.getLogger(__name__)
+
+_Fixed = dict[str, tuple[Split, Slide]]
+"""The split that a patient is fixed to, and the first slide that says so."""
 
 
 def split_cohort(*, slides: Path, output: Path, settings: SplitSettings) -> None:
     """Write ``slide patient split``, one row per slide in table order.
 
     Raises:
-        CohortErrors: one patient's slides are fixed to different splits, or a column to
-            stratify by is missing.
+        CohortErrors: the patients cannot be split so, see ``split_patients``.
     """
     cohort = read_slides(slides)
     splits = split_patients(cohort, settings)
@@ -43,43 +46,64 @@ def read_splits(path: Path) -> dict[str, Split]:
 def split_patients(slides: Sequence[Slide], settings: SplitSettings) -> dict[str, Split]:
     """Return the split of each patient.
 
-    In each stratum, patients stand in an order that depends on the seed and their names only, and
-    the splits are blocks of that order. So a new patient moves few others; to move none, freeze
-    the splits in the column ``split``. What rounding takes from a split in one stratum it gets
-    back in the next. Fixed splits of the table are kept and count.
+    Who is tested on follows from the method; the others are dealt out by their shares. Splits
+    depend on the seed and on the names of the patients, not on the order of the table; a new
+    patient moves few others. To move none, freeze the splits in the column ``split``: fixed splits
+    are kept and count.
 
     Args:
         slides: The cohort; a patient's stratum is the set of values of its slides in the
             columns ``settings.stratify``.
-        settings: Shares, strata and seed.
+        settings: Method, shares, strata and seed.
 
     Raises:
-        CohortErrors: one patient's slides are fixed to different splits, or there is no such
-            column.
+        CohortErrors: one patient's slides are fixed to different splits, or a patient to a split
+            that the method does not allow; a column to stratify by is missing; there are fewer
+            patients than folds; the centre cannot be left out.
     """
     _require_columns(slides, settings.stratify)
-    splits = _fixed_splits(slides)
-    owed = dict.fromkeys(Split, 0.0)
-    for _, patients in sorted(_strata(slides, settings.stratify).items()):
-        for split in Split:
-            owed[split] += settings.share(split) * len(patients)
-        for patient in patients:
-            if patient in splits:
-                owed[splits[patient]] -= 1
-        free = [patient for patient in patients if patient not in splits]
-        blocks = Counter[Split]()
-        for _ in free:
-            split = max(Split, key=owed.__getitem__)
-            owed[split] -= 1
-            blocks[split] += 1
-        names = [split for split in Split for _ in range(blocks[split])]
-        ordered = sorted(free, key=lambda patient: digest([settings.seed, patient]))
-        splits |= zip(ordered, names, strict=True)
-    return splits
+    fixed = _fixed_splits(slides)
+    shares = {split: settings.share(split) for split in Split}
+    if settings.method is SplitMethod.SHARES:
+        return deal(slides, shares, _splits(fixed), settings.stratify, key=settings.seed)
+    tested = _tested(slides, fixed, settings)
+    _refuse_contradictions(fixed, tested, settings)
+    rest = [slide for slide in slides if slide.patient not in tested]
+    whole = 1 - shares.pop(Split.TEST)
+    shares = {split: share / whole for split, share in shares.items()}
+    # With a key of its own, every fold validates on other patients.
+    key = [settings.seed, settings.fold, settings.centre]
+    dealt = deal(rest, shares, _splits(fixed), settings.stratify, key=key)
+    return dealt | dict.fromkeys(tested, Split.TEST)
 
 
-def _fixed_splits(slides: Sequence[Slide]) -> dict[str, Split]:
-    fixed: dict[str, tuple[Split, Slide]] = {}
+def _tested(slides: Sequence[Slide], fixed: _Fixed, settings: SplitSettings) -> set[str]:
+    if settings.centre is not None:
+        return patients_of_centre(slides, settings.centre)
+    return patients_of_fold([each for each in slides if each.patient not in fixed], settings)
+
+
+def _refuse_contradictions(fixed: _Fixed, tested: set[str], settings: SplitSettings) -> None:
+    errors = [
+        CohortError(
+            f"patient {patient!r} is fixed to {split}, "
+            f"but {settings.method} {'tests' if patient in tested else 'does not test'} on it",
+            f"slide table, line {slide.line}",
+            f"Empty its cell in column split, or set split.method to {SplitMethod.SHARES}",
+        )
+        for patient, (split, slide) in fixed.items()
+        if (split is Split.TEST) != (patient in tested)
+    ]
+    if errors:
+        raise CohortErrors(errors)
+
+
+def _splits(fixed: _Fixed) -> dict[str, Split]:
+    return {patient: split for patient, (split, _) in fixed.items()}
+
+
+def _fixed_splits(slides: Sequence[Slide]) -> _Fixed:
+    fixed: _Fixed = {}
     errors = []
     for slide in slides:
         if slide.split is None:
@@ -96,17 +120,7 @@ def _fixed_splits(slides: Sequence[Slide]) -> dict[str, Split]:
             )
     if errors:
         raise CohortErrors(errors)
-    return {patient: split for patient, (split, _) in fixed.items()}
-
-
-def _strata(slides: Sequence[Slide], columns: Sequence[str]) -> dict[tuple[str, ...], list[str]]:
-    values: dict[str, set[str]] = defaultdict(set)
-    for slide in slides:
-        values[slide.patient].add("\t".join(slide.value(column) for column in columns))
-    strata: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for patient, found in values.items():
-        strata[tuple(sorted(found))].append(patient)
-    return strata
+    return fixed
 
 
 def _require_columns(slides: Sequence[Slide], columns: Sequence[str]) -> None:

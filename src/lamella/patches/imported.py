@@ -16,6 +16,9 @@ from lamella.stain.normalise import Normaliser
 from lamella.stores.json_files import canonical, digest
 from lamella.stores.shards import PatchColumns
 
+IMPORTED = "import"
+"""The attribute ``reader`` of patches that came without their slide."""
+
 
 @dataclass(frozen=True)
 class ImportOptions:
@@ -103,7 +106,7 @@ def shard_attributes(
         "size_l0": np.array((), dtype=np.int64),
         "bounds": np.array((), dtype=np.int64),
         "vendor": "unknown",
-        "reader": "import",
+        "reader": IMPORTED,
         "openslide_version": "",
         "seed": 0,
         "settings": canonical({"imported_from": str(source)}),

@@ -44,6 +44,8 @@ class PatchIndex:
         digest: SHA-256 of the table and of the shards' fingerprints.
         folder: The folder that ``shard`` is relative to.
         slide_paths: Where the slide lies, by shard, for shards that hold no pixels.
+        contents: Digest of each slide's content, by slide: copies have the same one, whatever
+            their names are. Slides whose file is not here are left out.
     """
 
     table: pd.DataFrame
@@ -53,6 +55,7 @@ class PatchIndex:
     digest: str
     folder: Path
     slide_paths: Mapping[str, Path] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_index(path: Path, index: PatchIndex) -> None:
@@ -63,6 +66,7 @@ def write_index(path: Path, index: PatchIndex) -> None:
         "mpp": index.mpp,
         "digest": index.digest,
         "slide_paths": {shard: str(slide) for shard, slide in index.slide_paths.items()},
+        "contents": dict(index.contents),
     }
     columns = index.table.astype(COLUMNS)[list(COLUMNS)]
     table = pa.Table.from_pandas(columns, preserve_index=False)
@@ -95,6 +99,7 @@ def read_index(path: Path) -> PatchIndex:
             digest=str(about["digest"]),
             folder=path.parent,
             slide_paths={shard: Path(slide) for shard, slide in about["slide_paths"].items()},
+            contents=about["contents"],
         )
     except KeyError as error:
         raise _not_an_index(path, f"an older Lamella wrote it, without {error}") from error

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from lamella.errors import StoreError
 from lamella.fleet.manifest import ManifestRow, Status, read_manifest
 from lamella.patches import index as patch_index
 from lamella.patches.balance import balanced_rows
+from lamella.patches.imported import IMPORTED
 from lamella.patches.index import PatchIndex, write_index
 from lamella.patches.settings import PatchSettings
+from lamella.slides.identity import content_identities
 from lamella.stores.atomic import replacing
 from lamella.stores.codec import Storage
 from lamella.stores.json_files import digest
@@ -58,12 +60,14 @@ def join_cohort(
     """
     rows = read_manifest(manifest)
     split_of = read_splits(splits)
-    tables, shards, slide_paths = [], [], {}
+    tables, shards, slide_paths, with_file = [], [], {}, []
     for slide in read_slides(slides):
         row = rows[slide.slide]
         if row.status is Status.DONE:
             with ShardReader(manifest.parent / row.path) as shard:
                 shards.append((row, shard.attributes))
+                if shard.attributes["reader"] != IMPORTED:
+                    with_file.append(slide)
                 if shard.storage is Storage.COORDINATES:
                     slide_paths[row.path] = slide.path
                 tables.append(_slide_table(slide, split_of[slide.slide], row, shard))
@@ -81,11 +85,24 @@ def join_cohort(
             digest=found,
             folder=index.parent,
             slide_paths=slide_paths,
+            contents=_contents(with_file),
             **about,
         ),
     )
     _write_virtual(cohort, manifest.parent, shards)
     logger.info("%d patches of %d slides", len(table), len(shards))
+
+
+def _contents(slides: Sequence[Slide]) -> dict[str, str]:
+    """Return the digest of each slide's content, as far as its file is still there."""
+    found = {}
+    identities = content_identities(slide.path for slide in slides)
+    for slide, identity in zip(slides, identities, strict=True):
+        if isinstance(identity, str):
+            found[slide.slide] = identity
+        else:
+            logger.warning("%s cannot be compared with the other slides: %s", slide.slide, identity)
+    return found
 
 
 def _no_patches(rows: Collection[ManifestRow], manifest: Path) -> StoreError:

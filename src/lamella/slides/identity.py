@@ -76,6 +76,22 @@ def slide_identities(paths: Iterable[Path]) -> list[str | SlideUnreadableError]:
         return list(pool.map(_identity_or_error, paths))
 
 
+def content_identities(paths: Iterable[Path]) -> list[str | SlideUnreadableError]:
+    """Return what is equal for slides of the same content, whatever their names are.
+
+    Source:
+        OpenSlide tells a MIRAX slide by its ``Slidedat.ini`` too: the ``.mrxs`` beside it holds
+        none of its pixels and may be the same for all slides of an archive.
+        https://openslide.org/formats/mirax/
+    """
+    return slide_identities(_telling_file(path) for path in paths)
+
+
+def _telling_file(path: Path) -> Path:
+    described = path.with_suffix("") / "Slidedat.ini"
+    return described if path.suffix.lower() == ".mrxs" and described.exists() else path
+
+
 def _identity_or_error(path: Path) -> str | SlideUnreadableError:
     try:
         return slide_identity(path)

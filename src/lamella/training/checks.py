@@ -1,6 +1,6 @@
 """What must be true of the patches before a training starts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -18,11 +18,11 @@ def check_trainable(index: PatchIndex, run: RunSettings, training: TrainingSetti
     """Check that a network can be trained and judged on the patches.
 
     Raises:
-        TrainingError: a patient or slide stands in two splits; no patch has a label; a split has
-            no labelled patch; a class has none in training; the joint batch is larger than the
-            training set.
+        TrainingError: a patient, a slide or copies of a slide stand in two splits; no patch has a
+            label; a split has no labelled patch; a class has none in training; the joint batch is
+            larger than the training set.
     """
-    _check_no_leak(index.table)
+    _check_no_leak(index)
     if not (index.table["label"] >= 0).any():
         raise TrainingError(
             f"none of the {len(index.table)} patches has a label",
@@ -35,9 +35,9 @@ def check_trainable(index: PatchIndex, run: RunSettings, training: TrainingSetti
     _check_batch(len(labelled(index.table, "train")), run, training)
 
 
-def _check_no_leak(table: pd.DataFrame) -> None:
-    """Refuse a patient (and with it a slide) that stands in two splits."""
-    in_splits = table[table["split"].isin(SPLITS)]
+def _check_no_leak(index: PatchIndex) -> None:
+    """Refuse a patient or a slide in two splits, also where copies of it have other names."""
+    in_splits = index.table[index.table["split"].isin(SPLITS)]
     for column in ("patient", "slide"):
         splits = in_splits.groupby(column, observed=True)["split"].unique()
         leaks = splits[splits.map(len) > 1]
@@ -48,15 +48,34 @@ def _check_no_leak(table: pd.DataFrame) -> None:
                 "Put all slides of a patient into one split of the slide table, "
                 "or leave the column split out",
             )
+    slides = in_splits.drop_duplicates("slide")
+    copies = list(_copies_in_two_splits(slides, slides["slide"].map(index.contents)))
+    if copies:
+        raise TrainingError(
+            f"the same slide in two splits: {_shortened(copies)}",
+            f"{_INDEX}, content of the slides",
+            "Remove the copies from the slide table, or give them the same patient",
+        )
+
+
+def _copies_in_two_splits(slides: pd.DataFrame, contents: pd.Series) -> Iterator[str]:
+    for _, copies in slides.groupby(contents, sort=False):
+        if len(set(copies["split"])) > 1:
+            columns = copies["slide"], copies["patient"], copies["split"]
+            yield " and ".join(
+                f"{slide} of patient {patient} ({split})"
+                for slide, patient, split in zip(*columns, strict=True)
+            )
 
 
 def _listed(leaks: pd.Series) -> str:
-    named = [
-        f"{name} ({' and '.join(sorted(splits))})"
-        for name, splits in leaks.iloc[:_MOST_NAMES].items()
-    ]
-    more = len(leaks) - len(named)
-    return ", ".join(named) + (f" and {more} more" if more else "")
+    named = [f"{name} ({' and '.join(sorted(splits))})" for name, splits in leaks.items()]
+    return _shortened(named)
+
+
+def _shortened(leaks: Sequence[str]) -> str:
+    more = len(leaks) - _MOST_NAMES
+    return ", ".join(leaks[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _check_not_empty(table: pd.DataFrame, split: str) -> None:

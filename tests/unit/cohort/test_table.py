@@ -144,3 +144,43 @@ def test_mask_is_a_path_of_the_table_and_must_be_there(tmp_path: Path) -> None:
         tmp_path / "drawn/a.png",
         None,
     ]
+
+
+def test_slide_that_is_copied_to_another_patient_is_refused_by_line(tmp_path: Path) -> None:
+    for name, content in (("a.svs", b"1"), ("b.svs", b"2"), ("renamed.tiff", b"1")):
+        (tmp_path / name).write_bytes(content)
+    path = table(
+        tmp_path,
+        "slide\tpath\tpatient",
+        "one\ta.svs\tp1",
+        "two\tb.svs\tp2",
+        "three\trenamed.tiff\tp3",
+        "four\tb.svs\tp4",
+    )
+    with pytest.raises(CohortErrors) as caught:
+        check_cohort(table=path, output=tmp_path / "out.tsv")
+    assert str(caught.value).splitlines() == [
+        f"{path}:4: slide 'three' of patient 'p3' has the same content as 'one' of patient 'p1' "
+        "in line 2. Remove one of the rows, or give both the same patient.",
+        f"{path}:5: slide 'four' of patient 'p4' has the same content as 'two' of patient 'p2' "
+        "in line 3. Remove one of the rows, or give both the same patient.",
+    ]
+    assert not (tmp_path / "out.tsv").exists()
+
+
+def test_slide_that_stands_twice_under_one_patient_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.svs").write_bytes(b"1")
+    path = table(tmp_path, "slide\tpath\tpatient", "one\ta.svs\tp1", "two\ta.svs\tp1")
+    check_cohort(table=path, output=tmp_path / "out.tsv")
+    assert "one and two are one file: it counts twice" in caplog.text
+    assert len(read_slides(tmp_path / "out.tsv")) == 2
+
+
+def test_slide_that_cannot_be_read_is_no_fault_of_the_table(tmp_path: Path) -> None:
+    for name in ("folder.svs", "other.svs"):
+        (tmp_path / name).mkdir()
+    path = table(tmp_path, "slide\tpath", "a\tfolder.svs", "b\tother.svs")
+    check_cohort(table=path, output=tmp_path / "out.tsv")
+    assert len(read_slides(tmp_path / "out.tsv")) == 2

@@ -1,6 +1,7 @@
 """From slides to the patch index: extraction, joining and checking on drawn slides."""
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -14,6 +15,7 @@ from lamella.annotations.settings import AnnotationSettings
 from lamella.cohort.check import check_cohort
 from lamella.cohort.settings import SplitSettings
 from lamella.cohort.split import split_cohort
+from lamella.cohort.table import read_slides, write_slides
 from lamella.drawing.cohort import draw_cohort
 from lamella.drawing.settings import DrawingSettings
 from lamella.errors import StoreError
@@ -182,3 +184,30 @@ def test_damaged_shards_are_found_and_made_anew(cohort: Cohort) -> None:
     cohort.extract(workers=2)
     assert contents(cohort.manifest) == before
     assert kept.stat().st_mtime_ns == untouched
+
+
+def test_index_knows_copies_whatever_their_names_are(
+    cohort: Cohort, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slides = read_slides(cohort.slides)
+    before = read_index(cohort.index)
+    assert len(set(before.contents.values())) == len(slides) == 4
+    first, second, third, fourth = slides
+    copy = Path(shutil.copy(first.path, tmp_path / "renamed.tiff"))
+    changed = [first, replace(second, path=copy), third, replace(fourth, path=tmp_path / "gone")]
+    write_slides(tmp_path / "slides.tsv", changed)
+    join_cohort(
+        slides=tmp_path / "slides.tsv",
+        splits=cohort.root / "cohort/splits.tsv",
+        manifest=cohort.manifest,
+        index=tmp_path / "index.parquet",
+        cohort=tmp_path / "cohort.h5",
+        settings=PATCHES,
+    )
+    after = read_index(tmp_path / "index.parquet")
+    assert after.contents == {
+        first.slide: before.contents[first.slide],
+        second.slide: before.contents[first.slide],
+        third.slide: before.contents[third.slide],
+    }
+    assert f"{fourth.slide} cannot be compared with the other slides" in caplog.text

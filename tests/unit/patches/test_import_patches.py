@@ -15,6 +15,7 @@ from lamella.patches.import_patches import import_patches
 from lamella.patches.imported import ImportOptions
 from lamella.patches.index import read_index
 from lamella.patches.pixels import open_patches
+from lamella.slides.identity import slide_identity
 from lamella.slides.reader import SlideReader
 from lamella.slides.settings import DEFAULT_READING
 from lamella.stores.shards import ShardReader
@@ -72,6 +73,8 @@ def test_process_file_becomes_shards_in_our_order_and_colours(
     index = read_index(tmp_path / "out/patches/index.parquet")
     assert len(index.table) == 6
     assert (index.patch_px, index.mpp) == (32, 0.25)
+    # Both slides come from one file, which says nothing about them.
+    assert index.contents == {}
 
 
 def twins_named(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -195,6 +198,7 @@ def test_coordinates_become_shards_that_read_the_slide(
         assert np.array_equal(shard.read(np.arange(3)), np.stack(expected))
     index = read_index(tmp_path / "out/patches/index.parquet")
     assert index.slide_paths == {f"slides/{row['slide']}.h5": slide}
+    assert index.contents == {row["slide"]: slide_identity(slide)}
 
 
 def refused(path: Path, out: Path, options: ImportOptions, match: str) -> None:

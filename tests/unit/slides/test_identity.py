@@ -7,6 +7,7 @@ import pytest
 
 from lamella.errors import SlideUnreadableError
 from lamella.slides.identity import (
+    content_identities,
     file_identity,
     files_state,
     slide_identities,
@@ -62,3 +63,18 @@ def test_small_files_are_hashed_whole(tmp_path: Path) -> None:
     path.write_bytes(content)
     assert file_identity(path) != before[0]
     assert slide_identity(path) == before[1]
+
+
+def test_mirax_slides_are_told_apart_by_their_folder_not_by_the_picture_beside_it(
+    tmp_path: Path,
+) -> None:
+    for name, described in (("a", "SLIDE_ID = 1"), ("b", "SLIDE_ID = 2"), ("copy", "SLIDE_ID = 1")):
+        (tmp_path / f"{name}.mrxs").write_bytes(b"a picture for all")
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Slidedat.ini").write_text(described)
+    (tmp_path / "b.svs").write_bytes(b"a picture for all")
+    paths = [tmp_path / name for name in ("a.mrxs", "b.mrxs", "copy.mrxs", "b.svs")]
+    a, b, copy, single = content_identities(paths)
+    assert a == copy
+    assert len({a, b, single}) == 3
+    assert single == slide_identity(tmp_path / "b.svs")

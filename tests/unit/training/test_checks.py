@@ -39,6 +39,26 @@ def test_slide_in_two_splits_is_refused_also_when_its_patients_differ(index):
         check_trainable(leaking, RunSettings(), ONE)
 
 
+def with_copies(index: PatchIndex, *slides: str) -> PatchIndex:
+    contents = {f"s{number}": f"content {number}" for number in range(5)}
+    return replace(index, contents=contents | dict.fromkeys(slides, "copied"))
+
+
+def test_copy_of_a_slide_in_another_split_is_refused_and_both_are_named(index):
+    check_trainable(with_copies(index, "s0", "s2"), RunSettings(), ONE)
+    with pytest.raises(TrainingError) as refused:
+        check_trainable(with_copies(index, "s1", "s4"), RunSettings(), ONE)
+    assert refused.value.what == (
+        "the same slide in two splits: s1 of patient p2 (train) and s4 of patient p5 (test)"
+    )
+
+
+def test_slides_of_unknown_content_are_no_copies_of_each_other(index):
+    known = with_copies(index)
+    unknown = {slide: known.contents[slide] for slide in ("s0", "s1", "s2")}
+    check_trainable(replace(index, contents=unknown), RunSettings(), ONE)
+
+
 def test_index_without_labels_is_refused(index):
     unlabelled = changed(index, np.ones(len(index.table), dtype=bool), "label", -1)
     with pytest.raises(TrainingError, match="none of the 90 patches has a label"):

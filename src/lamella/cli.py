@@ -162,7 +162,7 @@ def _check(options: argparse.Namespace) -> None:
         _retry(options)
     if len(faults) > len(damaged):
         raise StoreError(
-            f"{len(faults) - len(damaged)} patch files are whole, but not usable as they are",
+            f"{len(faults) - len(damaged)} patch files are not damaged, but not usable as they are",
             str(folder),
             "Where slides were moved, type `lamella relocate`; then run the workflow",
         )

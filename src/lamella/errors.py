@@ -11,6 +11,7 @@
     │   └── ResolutionUnknownError  microns per pixel missing or implausible
     ├── AnnotationError             an annotation file cannot be used
     ├── StoreError                  a file in results/ is missing, damaged or of another layout
+    │   └── DamagedFileError    reading it crashes, or never ends
     ├── TrainingError               a training run cannot start or go on
     ├── ExportError                 a trained model cannot be exported
     ├── EngineUnavailableError      an inference engine or its device is not here
@@ -83,6 +84,10 @@ class AnnotationError(LamellaError):
 
 class StoreError(LamellaError):
     """A file in ``results/`` is missing, damaged or of another layout."""
+
+
+class DamagedFileError(StoreError):
+    """Reading a file in ``results/`` crashes, or never ends."""
 
 
 class TrainingError(LamellaError):

@@ -13,8 +13,9 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker, as_completed, wait
 
-from lamella.errors import LamellaError, StoreError, WorkerLostError
+from lamella.errors import DamagedFileError, LamellaError, StoreError, WorkerLostError
 from lamella.fleet.cluster import workers
+from lamella.fleet.guard import GuardedReader
 from lamella.fleet.manifest import ManifestRow, Status, write_manifest
 from lamella.fleet.progress import StageProgress
 from lamella.fleet.settings import FleetSettings
@@ -59,6 +60,7 @@ _FAULTS_OF_THE_MACHINE = frozenset(
 _Work = Callable[[Any], int]
 _Stored = Callable[[Path], Stored | None]
 _Result = _Ended | BaseException
+_Version = tuple[int, int]
 
 
 def run_stage(
@@ -83,21 +85,20 @@ def run_stage(
             planning itself has given up.
         manifest: Where the manifest goes; ``timings.tsv`` lies beside it. Outputs are below
             its folder.
-        stored: Reads fingerprint and count from a finished output.
+        stored: Reads fingerprint and count from a finished output. Must be importable by name.
         settings: Workers and limits.
 
     Returns:
         The rows of the manifest, in the order of ``plan``.
+
+    Raises:
+        StoreError: nothing can be written, or an output cannot be read for want of its file system.
     """
     tasks = [entry for entry in plan if isinstance(entry, SlideTask)]
     rows = {entry.slide: entry for entry in plan if isinstance(entry, ManifestRow)}
-    pending = []
-    for task in tasks:
-        found = stored(task.output)
-        if found is not None and found.fingerprint == task.fingerprint:
-            rows[task.slide] = _done_row(task, found.n, manifest.parent)
-        else:
-            pending.append(task)
+    finished = _finished(tasks, stored, settings)
+    rows |= {task.slide: _done_row(task, n, manifest.parent) for task, n in finished}
+    pending = [task for task in tasks if task.slide not in rows]
     logger.info("%s: %d slides to do, %d already done", stage, len(pending), len(rows))
     timings = []
     if pending:
@@ -113,6 +114,23 @@ def run_stage(
     write_manifest(manifest, ordered)
     _log_outcome(stage, ordered)
     return ordered
+
+
+def _finished(
+    tasks: list[SlideTask], stored: _Stored, settings: FleetSettings
+) -> Iterator[tuple[SlideTask, int]]:
+    """Yield the tasks whose output is there already, with what it counts."""
+    if not tasks:
+        return
+    with GuardedReader(stored, settings.read_limit_s) as reader:
+        for task in tasks:
+            try:
+                found = reader.read(task.output)
+            except DamagedFileError as error:
+                logger.warning("%s: %s; it is made anew", error.where, error.what)
+                continue
+            if found is not None and found.fingerprint == task.fingerprint:
+                yield task, found.n
 
 
 def _require_space(stage: str, pending: list[SlideTask], manifest: Path) -> None:
@@ -190,7 +208,7 @@ def _in_company(
 
 def _submit(client: Client, stage: str, job: "_Measured", task: SlideTask) -> Future[Any]:
     key = f"{stage}-{task.slide}-{task.fingerprint[:8]}"
-    return client.submit(job, task, key=key, pure=False)
+    return client.submit(job, task, _version(task.output), key=key, pure=False)
 
 
 @dataclass(frozen=True)
@@ -200,15 +218,25 @@ class _Measured:
     work: _Work
     stored: _Stored
 
-    def __call__(self, task: SlideTask) -> _Ended:
-        found = self.stored(task.output)
-        if found is not None and found.fingerprint == task.fingerprint:
-            # Done before, but the worker was lost before it could say so.
-            return _Ended(found.n, 0.0, 0.0)
+    def __call__(self, task: SlideTask, planned: _Version | None) -> _Ended:
+        # A file that the planning did not take is not read again: reading it may never end.
+        if _version(task.output) != planned:
+            found = self.stored(task.output)
+            if found is not None and found.fingerprint == task.fingerprint:
+                # Done before, but the worker was lost before it could say so.
+                return _Ended(found.n, 0.0, 0.0)
         started = time.monotonic()
         n = self.work(task.job)
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return _Ended(n, time.monotonic() - started, peak_mib)
+
+
+def _version(path: Path) -> _Version | None:
+    """Return what differs between a file and the one that replaces it; ``None`` without one."""
+    if not path.exists():
+        return None
+    about = path.stat()
+    return about.st_ino, about.st_mtime_ns
 
 
 def _result(future: Future[Any]) -> _Result:

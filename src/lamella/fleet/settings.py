@@ -29,9 +29,17 @@ class FleetSettings(Settings):
     attempts: int = Field(default=3, ge=1)
     """How often a slide is tried whose worker was killed; then as often again, alone."""
 
+    read_limit_s: int = Field(default=60, ge=1)
+    """Seconds until the reading of a finished file, a matter of milliseconds, is given up; of
+    processor time: the file is damaged and made anew; of waiting: its file system is away and the
+    run stops."""
+
     max_failed_share: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of quarantined slides above which the run fails at its very end; 0 is strict."""
 
     def within(self, cores: int) -> Self:
         """Return the settings for a job that was given this many cores."""
         return self.model_copy(update={"max_workers": max(1, min(self.max_workers, cores))})
+
+
+DEFAULT_FLEET = FleetSettings()

@@ -16,7 +16,7 @@ The storage ``coordinates`` has the columns alone; ``lamella.patches.pixels`` re
 the slide.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,6 +54,8 @@ _AXES = ("patch", "row", "column", "channel")
 # Small enough that a patch's JPEG is not read with many others, large enough for few chunks.
 _JPEG_CHUNK = 1 << 16
 _JPEG_BUFFER = 1 << 22
+# Reading and checking so many takes seconds at most, and milliseconds where patches are small.
+_PATCHES_IN_A_PART = 64
 
 
 @dataclass(frozen=True)
@@ -312,8 +314,11 @@ class ShardReader:
                 read(int(rows[place]), pixels[place])
         return pixels
 
-    def verify(self) -> None:
+    def verify(self, alive: Callable[[], None] = lambda: None) -> None:
         """Read everything that the file itself holds and compare it with the checksum.
+
+        Args:
+            alive: Called after each part that was read.
 
         Raises:
             StoreError: a byte is not what was written.
@@ -321,10 +326,13 @@ class ShardReader:
         checksum = Checksum()
         for name in COLUMNS:
             checksum.add(self.column(name))
+            alive()
         if self.storage is not Storage.COORDINATES:
             with naming_damage(self.path):
                 for row in range(len(self)):
                     checksum.add(self._stored(row))
+                    if row % _PATCHES_IN_A_PART == 0:
+                        alive()
         if checksum.hexdigest() != self.attributes["checksum"]:
             raise _damaged(self.path, "its bytes are not those that were written")
 

@@ -18,7 +18,7 @@ from lamella.fleet.settings import FleetSettings
 from lamella.stores.atomic import write_text
 from lamella.stores.shards import Stored
 
-FLEET = FleetSettings(max_workers=2, attempts=2, worker_memory_mib=512)
+FLEET = FleetSettings(max_workers=2, attempts=2, worker_memory_mib=512, read_limit_s=2)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,10 @@ def calls(folder: Path) -> list[str]:
 def stored(path: Path) -> Stored | None:
     if not path.exists():
         return None
-    fingerprint, n = path.read_text().split()
+    text = path.read_text()
+    while text == "circle":
+        pass
+    fingerprint, n = text.split()
     return Stored(fingerprint, int(n))
 
 
@@ -175,5 +178,29 @@ def test_stage_that_cannot_fit_on_the_disk_is_refused_before_it_starts(tmp_path:
     huge = replace(task(tmp_path / "out", "a"), output_bytes=2**60)
     with pytest.raises(StoreError, match="needs about 1073741824"):
         run(tmp_path, huge)
+    assert calls(tmp_path / "out") == []
+    assert not (tmp_path / "manifest.tsv").exists()
+
+
+def test_an_output_that_nobody_can_read_to_its_end_is_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    plan = [task(folder, name) for name in "abc"]
+    run(tmp_path, *plan)
+    (folder / "calls").unlink()
+    (folder / "b.txt").write_text("circle")
+    rows = run(tmp_path, *plan)
+    assert calls(folder) == ["b"]
+    assert [row.status for row in rows.values()] == [Status.DONE] * 3
+    assert (folder / "b.txt").read_text() == "f1 1"
+
+
+def test_a_file_system_that_does_not_answer_stops_the_stage_and_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    plan = [task(tmp_path / "out", "a")]
+    os.mkfifo(plan[0].output)
+    with pytest.raises(StoreError, match=r"a\.txt: .*no answer from its file system"):
+        run(tmp_path, *plan)
+    assert plan[0].output.exists()
     assert calls(tmp_path / "out") == []
     assert not (tmp_path / "manifest.tsv").exists()

@@ -1,0 +1,203 @@
+"""Read files in a process of their own, which a damaged file may crash or stop.
+
+libhdf5 runs round in circles on some damaged files, and crashes on others; a file system that is
+away answers no reading at all. Here each becomes an error, and the next file is read by a new
+process. One process reads all files, so that ten thousand of them cost a second more.
+
+Processor time tells the two apart: who computes for many seconds over what takes a millisecond
+will never end, whatever else the machine does; who waits without computing may be waiting for a
+file system, and that says nothing about the file.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from lamella.errors import DamagedFileError, LamellaError, StoreError
+
+_Answer = TypeVar("_Answer")
+
+_CRASHES = frozenset(
+    {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP}
+)
+# A reader that computes less than this share of the time is waiting for something.
+_WAITING_SHARE = 0.01
+_PROGRAM = "from lamella.fleet.guard import serve; serve({descriptor}, {limit_s})"
+
+
+class GuardedReader(Generic[_Answer]):
+    """Calls a function that reads files, in a process that is renewed when a file ends it.
+
+    Args:
+        read: Called with a path and what else ``read`` is given; importable by name. What it
+            takes and returns must survive pickling.
+        limit_s: Seconds of processor time after which a file is damaged, and seconds of waiting
+            without any after which its file system is away.
+    """
+
+    def __init__(self, read: Callable[..., _Answer], limit_s: float) -> None:
+        self._read = read
+        self._limit_s = limit_s
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def read(self, path: Path, *more: object) -> _Answer:
+        """Return what the function returns for a file.
+
+        Raises:
+            DamagedFileError: its reading crashed or ran round in circles.
+            StoreError: its reading waited for the file system for too long, or was killed.
+            LamellaError: the function raised it.
+        """
+        if self._process is None:
+            self._start()
+        try:
+            self._connection.send((path, *more))
+            answer: _Answer
+            answer, error = self._received(path)
+        except (EOFError, ConnectionError) as lost:
+            raise self._verdict(path) from lost
+        if error is not None:
+            raise error
+        return answer
+
+    def _start(self) -> None:
+        self._connection, theirs = Pipe()
+        with theirs:
+            program = _PROGRAM.format(descriptor=theirs.fileno(), limit_s=self._limit_s)
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", program],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+        self._connection.send(self._read)
+
+    def _received(self, path: Path) -> tuple[Any, LamellaError | None]:
+        """Return answer and error, after any number of signs of life."""
+        while True:
+            self._await(path)
+            received: tuple[Any, LamellaError | None] | None = self._connection.recv()
+            if received is not None:
+                return received
+
+    def _await(self, path: Path) -> None:
+        """Wait until the process says something, ends, or does neither nor computes."""
+        assert self._process is not None
+        before_s = _cpu_s(self._process.pid)
+        while not self._connection.poll(self._limit_s):
+            now_s = _cpu_s(self._process.pid)
+            if now_s - before_s < _WAITING_SHARE * self._limit_s:
+                self._stop()
+                raise StoreError(
+                    f"it could not be read: no answer from its file system in {self._limit_s:g} s",
+                    str(path),
+                    "Nothing says that the file is damaged, and nothing was changed. Look whether "
+                    "its file system is mounted and answers, then run again",
+                )
+            before_s = now_s
+
+    def _verdict(self, path: Path) -> StoreError:
+        """Return what the end of the process says of the file that it read."""
+        assert self._process is not None
+        code = self._process.wait()
+        self._stop()
+        if -code == signal.SIGPROF:
+            return _damaged(
+                path, f"reading it did not end in {self._limit_s:g} s of processor time"
+            )
+        if -code in _CRASHES:
+            return _damaged(path, f"reading it crashed with {signal.Signals(-code).name}")
+        return StoreError(
+            f"the process that read it was lost (exit code {code})",
+            str(path),
+            "Look for its message above, or for out-of-memory kills, then run again; nothing was "
+            "changed",
+        )
+
+    def _stop(self) -> None:
+        """End the process; one that the kernel holds until a file system answers is left to it."""
+        if self._process is not None:
+            self._connection.close()
+            self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=1)
+            self._process = None
+
+
+def _damaged(path: Path, what: str) -> DamagedFileError:
+    return DamagedFileError(
+        f"the file is damaged ({what})",
+        str(path),
+        "Delete it, then run `lamella retry` and the workflow; only this slide is made anew",
+    )
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the processor time of a process; 0 where it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return 0.0
+    # proc(5): utime and stime are fields 14 and 15; the second one ends in the last parenthesis.
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# What follows runs in the reading process; elsewhere there is no parent to report to.
+_parents: list[tuple[Connection, float]] = []
+
+
+def serve(descriptor: int, limit_s: float) -> None:
+    """Answer the questions of a ``GuardedReader`` until it is gone; a process does nothing else."""
+    # Whoever interrupts the run lets the other end go, which ends this process too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with Connection(descriptor) as connection, contextlib.suppress(EOFError):
+        _parents.append((connection, limit_s))
+        read = connection.recv()
+        while True:
+            question = connection.recv()
+            _grant(limit_s)
+            connection.send(_answered(read, question))
+
+
+def report_life() -> None:
+    """Say that a long reading goes on; each part of it may take the whole limit."""
+    for connection, limit_s in _parents:
+        connection.send(None)
+        _grant(limit_s)
+
+
+def _answered(read: Callable[..., object], question: Any) -> tuple[object, LamellaError | None]:
+    try:
+        return read(*question), None
+    except LamellaError as error:
+        return None, error
+
+
+def _grant(limit_s: float) -> None:
+    """Let the kernel end this process after so much processor time from now.
+
+    Nobody else can: libhdf5 comes back neither to Python nor to its signal handlers.
+    """
+    signal.setitimer(signal.ITIMER_PROF, limit_s)

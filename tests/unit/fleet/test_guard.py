@@ -1,0 +1,90 @@
+"""Files whose reading hangs or crashes cost themselves, and no other file."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from lamella.errors import DamagedFileError, StoreError
+from lamella.fleet.guard import GuardedReader, report_life
+from lamella.stores.shards import read_stored
+
+
+def read(path: Path, more: str = "") -> str:
+    """Return a text file; what stands in some of them happens to the reader."""
+    text = path.read_text()
+    if text == "circle":
+        while True:
+            pass
+    if text == "long":
+        for _ in range(15):
+            _compute(0.1)
+            report_life()
+    if text == "refused":
+        raise StoreError("it is refused", str(path), "Write another")
+    if text.isdigit():
+        os.kill(os.getpid(), int(text))
+    return text + more
+
+
+def _compute(seconds: float) -> None:
+    end = os.times().user + seconds
+    while os.times().user < end:
+        pass
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / f"{text}.txt"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("circle", "did not end in 1 s of processor time"),
+        (str(int(signal.SIGSEGV)), "crashed with SIGSEGV"),
+        (str(int(signal.SIGABRT)), "crashed with SIGABRT"),
+    ],
+)
+def test_a_file_that_ends_its_reader_is_damaged_and_the_next_one_is_read(
+    tmp_path: Path, text: str, what: str
+) -> None:
+    with GuardedReader(read, 1) as reader:
+        assert reader.read(write(tmp_path, "first"), "!") == "first!"
+        with pytest.raises(DamagedFileError, match=what):
+            reader.read(write(tmp_path, text))
+        assert reader.read(write(tmp_path, "next")) == "next"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (str(int(signal.SIGSTOP)), "no answer from its file system in 1 s"),
+        (str(int(signal.SIGKILL)), "out-of-memory"),
+        ("refused", "it is refused"),
+    ],
+)
+def test_what_says_nothing_about_the_file_does_not_call_it_damaged(
+    tmp_path: Path, text: str, what: str
+) -> None:
+    with GuardedReader(read, 1) as reader:
+        with pytest.raises(StoreError, match=what) as error:
+            reader.read(write(tmp_path, text))
+        assert not isinstance(error.value, DamagedFileError)
+        assert reader.read(write(tmp_path, "next")) == "next"
+
+
+def test_a_file_that_never_answers_is_no_damage(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.h5")
+    with (
+        GuardedReader(read_stored, 1) as reader,
+        pytest.raises(StoreError, match="no answer from its file system"),
+    ):
+        reader.read(tmp_path / "a.h5")
+
+
+def test_a_long_reading_that_reports_life_may_exceed_the_limit(tmp_path: Path) -> None:
+    with GuardedReader(read, 1) as reader:
+        assert reader.read(write(tmp_path, "long")) == "long"

@@ -60,7 +60,6 @@ _FAULTS_OF_THE_MACHINE = frozenset(
 _Work = Callable[[Any], int]
 _Stored = Callable[[Path], Stored | None]
 _Result = _Ended | BaseException
-_Version = tuple[int, int]
 
 
 def run_stage(
@@ -119,7 +118,7 @@ def run_stage(
 def _finished(
     tasks: list[SlideTask], stored: _Stored, settings: FleetSettings
 ) -> Iterator[tuple[SlideTask, int]]:
-    """Yield the tasks whose output is there already, with what it counts."""
+    """Yield the tasks whose output is there already, with its count; set damaged ones aside."""
     if not tasks:
         return
     with GuardedReader(stored, settings.read_limit_s) as reader:
@@ -127,7 +126,9 @@ def _finished(
             try:
                 found = reader.read(task.output)
             except DamagedFileError as error:
-                logger.warning("%s: %s; it is made anew", error.where, error.what)
+                # Whoever read it next, such as the worker that makes it anew, would not come back.
+                aside = task.output.replace(f"{task.output}.damaged")
+                logger.warning("%s: %s; made anew, kept as %s", error.where, error.what, aside.name)
                 continue
             if found is not None and found.fingerprint == task.fingerprint:
                 yield task, found.n
@@ -208,7 +209,7 @@ def _in_company(
 
 def _submit(client: Client, stage: str, job: "_Measured", task: SlideTask) -> Future[Any]:
     key = f"{stage}-{task.slide}-{task.fingerprint[:8]}"
-    return client.submit(job, task, _version(task.output), key=key, pure=False)
+    return client.submit(job, task, key=key, pure=False)
 
 
 @dataclass(frozen=True)
@@ -218,25 +219,15 @@ class _Measured:
     work: _Work
     stored: _Stored
 
-    def __call__(self, task: SlideTask, planned: _Version | None) -> _Ended:
-        # A file that the planning did not take is not read again: reading it may never end.
-        if _version(task.output) != planned:
-            found = self.stored(task.output)
-            if found is not None and found.fingerprint == task.fingerprint:
-                # Done before, but the worker was lost before it could say so.
-                return _Ended(found.n, 0.0, 0.0)
+    def __call__(self, task: SlideTask) -> _Ended:
+        found = self.stored(task.output)
+        if found is not None and found.fingerprint == task.fingerprint:
+            # Done before, but the worker was lost before it could say so.
+            return _Ended(found.n, 0.0, 0.0)
         started = time.monotonic()
         n = self.work(task.job)
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return _Ended(n, time.monotonic() - started, peak_mib)
-
-
-def _version(path: Path) -> _Version | None:
-    """Return what differs between a file and the one that replaces it; ``None`` without one."""
-    if not path.exists():
-        return None
-    about = path.stat()
-    return about.st_ino, about.st_mtime_ns
 
 
 def _result(future: Future[Any]) -> _Result:

@@ -9,12 +9,15 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lamella.cohort.settings import Split
 from lamella.cohort.split import read_splits
 from lamella.cohort.table import Slide, read_slides
 from lamella.errors import StoreError
+from lamella.fleet.guard import GuardedReader
 from lamella.fleet.manifest import ManifestRow, Status, read_manifest
+from lamella.fleet.settings import DEFAULT_FLEET
 from lamella.patches import index as patch_index
 from lamella.patches.balance import balanced_rows
 from lamella.patches.imported import IMPORTED
@@ -56,21 +59,24 @@ def join_cohort(
         settings: How classes are balanced.
 
     Raises:
-        StoreError: no slide has patches, or shards differ in patch size, resolution or classes.
+        StoreError: no slide has patches, a shard is damaged, or shards differ in patch size,
+            resolution or classes.
     """
     rows = read_manifest(manifest)
     split_of = read_splits(splits)
     tables, shards, slide_paths, with_file = [], [], {}, []
-    for slide in read_slides(slides):
-        row = rows[slide.slide]
-        if row.status is Status.DONE:
-            with ShardReader(manifest.parent / row.path) as shard:
-                shards.append((row, shard.attributes))
-                if shard.attributes["reader"] != IMPORTED:
-                    with_file.append(slide)
-                if shard.storage is Storage.COORDINATES:
-                    slide_paths[row.path] = slide.path
-                tables.append(_slide_table(slide, split_of[slide.slide], row, shard))
+    with GuardedReader(read_columns, DEFAULT_FLEET.read_limit_s) as reader:
+        for slide in read_slides(slides):
+            row = rows[slide.slide]
+            if row.status is not Status.DONE:
+                continue
+            attributes, columns = reader.read(manifest.parent / row.path)
+            shards.append((row, attributes))
+            if attributes["reader"] != IMPORTED:
+                with_file.append(slide)
+            if attributes["storage"] == Storage.COORDINATES:
+                slide_paths[row.path] = slide.path
+            tables.append(_slide_table(slide, split_of[slide.slide], row, columns))
     if not tables:
         raise _no_patches(rows.values(), manifest)
     table = pd.concat(tables, ignore_index=True)
@@ -91,6 +97,12 @@ def join_cohort(
     )
     _write_virtual(cohort, manifest.parent, shards)
     logger.info("%d patches of %d slides", len(table), len(shards))
+
+
+def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return attributes and columns of a shard."""
+    with ShardReader(path) as shard:
+        return shard.attributes, {name: shard.column(name) for name in COLUMNS}
 
 
 def _contents(slides: Sequence[Slide]) -> dict[str, str]:
@@ -118,8 +130,9 @@ def _no_patches(rows: Collection[ManifestRow], manifest: Path) -> StoreError:
     )
 
 
-def _slide_table(slide: Slide, split: Split, row: ManifestRow, shard: ShardReader) -> pd.DataFrame:
-    columns = {name: shard.column(name) for name in COLUMNS}
+def _slide_table(
+    slide: Slide, split: Split, row: ManifestRow, columns: dict[str, NDArray[Any]]
+) -> pd.DataFrame:
     about = {
         "slide": slide.slide,
         "patient": slide.patient,
@@ -127,7 +140,7 @@ def _slide_table(slide: Slide, split: Split, row: ManifestRow, shard: ShardReade
         "slide_label": slide.label,
         "split": split.value,
         "shard": row.path,
-        "row": np.arange(len(shard), dtype=np.int64),
+        "row": np.arange(row.n, dtype=np.int64),
     }
     return pd.DataFrame({**about, **columns}).astype(patch_index.COLUMNS)
 

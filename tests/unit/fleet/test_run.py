@@ -192,6 +192,7 @@ def test_an_output_that_nobody_can_read_to_its_end_is_made_anew(tmp_path: Path) 
     assert calls(folder) == ["b"]
     assert [row.status for row in rows.values()] == [Status.DONE] * 3
     assert (folder / "b.txt").read_text() == "f1 1"
+    assert (folder / "b.txt.damaged").read_text() == "circle"
 
 
 def test_a_file_system_that_does_not_answer_stops_the_stage_and_changes_nothing(

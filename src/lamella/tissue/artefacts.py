@@ -77,7 +77,7 @@ def folds(overview: Overview, tissue: Area, cell_um: float) -> Area:
     dark epithelium holds more haematoxylin than its surroundings. So optical density is compared
     with that of the tissue on both sides, 72 µm away, in the direction in which they are palest:
     at least 1.25 times the darker side and somewhere 1.4 times, within 3.5 degrees of its hue.
-    Folds wider than 100 µm, bent by much, or with glass on one side are not found.
+    Folds wider than 100 µm or bent by much are not found.
 
     Args:
         overview: The whole slide.

@@ -26,10 +26,9 @@ from lamella.tissue.artefacts import folds, pen_marks
 from lamella.tissue.focus import blurred_tissue
 from lamella.tissue.mask import TissueMask
 from lamella.tissue.methods import find_tissue
+from lamella.tissue.overview import Area, Overview
 from lamella.tissue.settings import TissueMethod, TissueSettings
 from lamella.units import Level0Pixels
-
-Area = NDArray[np.bool_]
 
 METHODS = (TissueMethod.OTSU, TissueMethod.SATURATION, TissueMethod.DISTANCE)
 MPP = TissueSettings().mpp
@@ -42,7 +41,7 @@ def report(what: str, found: Area, truth: Area) -> None:
     print(f"{what:44} precision {precision:.3f}, recall {recall:.3f}, IoU {union:.3f}", flush=True)
 
 
-def tissue_of(overview: NDArray[np.uint8], usable: Area, **settings: object) -> Area:
+def tissue_of(overview: Overview, usable: Area, **settings: object) -> Area:
     return find_tissue(overview, MPP, TissueSettings.model_validate(settings), usable=usable)
 
 

@@ -16,8 +16,7 @@ from lamella.errors import AnnotationError
 
 MOST_PIXELS = 100_000_000
 """Larger images are refused, or read at a lower level where they have one: with it every area is
-exact in 64 bits, and a process that reads a mask of 8 bits per channel peaks at 610 MiB (one
-channel) to 760 MiB (four)."""
+exact in 64 bits, and the table of its sums, of 4 bytes a pixel, fits a worker."""
 
 _STRIP_PX = 4_000_000
 
@@ -105,7 +104,7 @@ def summed_areas(pixels: NDArray[np.bool_]) -> Table:
     narrow = pixels.size <= np.iinfo(np.int32).max
     table: Table = np.zeros((rows + 2, columns + 2), dtype=np.int32 if narrow else np.int64)
     table[1:-1, 1:-1] = pixels
-    # In place: images of 100 megapixels come here, in workers of 2 GiB.
+    # In place: images of 100 megapixels come here.
     np.cumsum(table, axis=0, out=table)
     np.cumsum(table, axis=1, out=table)
     return table

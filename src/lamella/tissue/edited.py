@@ -13,9 +13,8 @@ from skimage.draw import polygon
 from lamella.annotations.frame import Frame
 from lamella.annotations.raster import Raster, is_raster, read_pixels, read_raster
 from lamella.annotations.read import read_outlines
+from lamella.tissue.overview import Area
 from lamella.units import Level0Pixels
-
-Area = NDArray[np.bool_]
 
 
 def read_edited(path: Path, shape: tuple[int, int], cell_l0: Level0Pixels, *, frame: Frame) -> Area:

@@ -1,7 +1,6 @@
 """The methods by which tissue is told from glass: pure functions of an overview.
 
-An overview is ``(rows, columns, 3)`` uint8, RGB, on a bright background. What a method returns is
-``[y, x]`` bool, and all False on a slide without tissue.
+The area that a method returns is all False on a slide without tissue.
 """
 
 from collections.abc import Callable
@@ -15,16 +14,13 @@ from skimage.filters.rank import median
 from skimage.morphology import disk, remove_small_objects
 
 from lamella.tissue.bands import in_bands
+from lamella.tissue.overview import GLASS, Area, Overview
 from lamella.tissue.settings import TissueMethod, TissueSettings
-
-Overview = NDArray[np.uint8]
-Area = NDArray[np.bool_]
 
 # Otsu splits noise by 1.6 of its standard deviations; 12 is that of 7.5 grey levels, more than an
 # overview has.
 _LEAST_CONTRAST = 12.0
-# What brightfield glass mostly has.
-_WHITE, _GLASS = 255, 235
+_WHITE = 255
 _WHITE_DISTANCE = 85
 _CLOSING_PX = 9
 _MEDIAN_PX = 7
@@ -63,7 +59,7 @@ def otsu_tissue(overview: Overview, usable: Area) -> Area:
         Otsu, IEEE Trans. SMC 9(1), 1979, doi:10.1109/TSMC.1979.4310076.
     """
     grey = np.asarray(Image.fromarray(overview).convert("L"))
-    counted = np.where(grey == _WHITE, np.uint8(_GLASS), grey)
+    counted = np.where(grey == _WHITE, np.uint8(GLASS), grey)
     threshold = _threshold(counted[usable])
     return usable & (grey <= threshold) if threshold is not None else np.zeros_like(usable)
 

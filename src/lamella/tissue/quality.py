@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from lamella.tissue.overview import Area
 from lamella.tissue.settings import Artefact, TissueMethod
 
 COLUMNS = (
@@ -18,8 +16,6 @@ COLUMNS = (
     "blur_share",
 )
 """Columns of the table of qualities; a slide that failed has empty cells."""
-
-Area = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

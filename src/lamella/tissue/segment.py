@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from lamella import tissue
@@ -34,6 +33,7 @@ from lamella.tissue.mask import (
     write_mask,
 )
 from lamella.tissue.methods import find_tissue
+from lamella.tissue.overview import Area, Overview
 from lamella.tissue.quality import COLUMNS, Quality, quality_of, share_within
 from lamella.tissue.settings import Artefact, TissueMethod, TissueSettings
 from lamella.units import Level0Pixels
@@ -41,8 +41,6 @@ from lamella.units import Level0Pixels
 logger = logging.getLogger(__name__)
 
 STAGE = "segment_tissue"
-
-Area = NDArray[np.bool_]
 
 _THUMBNAIL_PX = 512
 # H&E and IHC slides and crops have medians above 180, a DAPI slide has 16.
@@ -146,7 +144,7 @@ def segment_slide(job: SegmentJob) -> int:
 def _judge(
     slide: Slide,
     reader: SlideReader,
-    overview: NDArray[np.uint8],
+    overview: Overview,
     cell_l0: Level0Pixels,
     settings: TissueSettings,
 ) -> tuple[TissueMask, Quality]:
@@ -213,7 +211,7 @@ def _write_quality(path: Path, rows: list[ManifestRow], folder: Path) -> None:
     )
 
 
-def _refuse_dark_background(overview: NDArray[np.uint8], path: Path) -> None:
+def _refuse_dark_background(overview: Overview, path: Path) -> None:
     """Refuse fluorescence and multi-channel scans, whose background Otsu would take for tissue."""
     median = float(np.median(overview.max(axis=2)))
     if median < _DARKEST_MEDIAN:

@@ -49,8 +49,8 @@ class TissueSettings(Settings):
 
     exclude: tuple[Artefact, ...] = (Artefact.PEN, Artefact.GAPS)
     """What is no tissue, besides glass; all four are measured in any case. `pen` and `gaps` show
-    no tissue at all. `folds` and `blur` show tissue, badly; folds are also mistaken for dark
-    epithelium, so look at the shares first."""
+    no tissue at all. `folds` and `blur` show tissue, badly; about half of a fold is missed, so
+    look at the shares first."""
 
     mask_origin: Origin = Origin.CANVAS
     """Where the coordinates of a file in column `mask` start, as `patches.annotation.origin`."""

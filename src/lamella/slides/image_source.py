@@ -10,8 +10,7 @@ from lamella.slides.settings import ReaderName
 from lamella.slides.source import Bounds, MppXy, part_inside, unreadable
 
 _FORMATS = ("PNG", "JPEG", "TIFF")
-# While it is decoded, an image takes 7 to 8 bytes a pixel, a progressive JPEG 10: the process peaks
-# at 740 to 960 MiB.
+# While it is decoded, an image takes several bytes a pixel, a progressive JPEG the most.
 _MOST_PIXELS = 90_000_000
 _STRIP_ROWS = 256
 _WHITE = 255

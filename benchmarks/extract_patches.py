@@ -4,10 +4,11 @@
 
 Draws one slide with tissue everywhere, then measures in turns, several times: OpenSlide's
 ``read_region`` patch by patch, without storing anything; the floor (every tile that the patches
-touch decoded once, and as many raw patches written by h5py, also with the flush to the disk that
-keeps them over a power cut); and ``extract_slide``, the step as the
-workflow does it, for each storage. Processor time of one thread, warm file cache, medians. Then the
-step on two slides, by one process after the other and by two at a time.
+touch decoded once, and as many raw patches written by h5py: by slices, the usual way, also with
+the flush to the disk that keeps them over a power cut; and chunk by chunk, as the step does); and
+``extract_slide``, the step as the workflow does it, for each storage. Processor time of one thread,
+warm file cache, medians. Then the step on two slides, by one process after the other and by two at
+a time.
 """
 
 import argparse
@@ -49,6 +50,16 @@ def write_raw(path: Path, patches: int, size_px: int) -> None:
         data = file.create_dataset("patches", shape, np.uint8, chunks=(1, *shape[1:]))
         for start in range(0, patches, BATCH_PATCHES):
             data[start : start + BATCH_PATCHES] = batch[: patches - start]
+
+
+def write_raw_chunks(path: Path, patches: int, size_px: int) -> None:
+    """Write the same past HDF5's cache of chunks."""
+    batch = np.zeros((BATCH_PATCHES, size_px, size_px, 3), dtype=np.uint8)
+    with h5py.File(path, "w") as file:
+        shape = (patches, size_px, size_px, 3)
+        data = file.create_dataset("patches", shape, np.uint8, chunks=(1, *shape[1:]))
+        for row in range(patches):
+            data.id.write_direct_chunk((row, 0, 0, 0), batch[row % BATCH_PATCHES])
 
 
 def write_raw_to_disk(path: Path, patches: int, size_px: int) -> None:
@@ -107,6 +118,7 @@ def measure(slide: Path, size_px: int, runs: int) -> None:
         "OpenSlide, nothing stored": lambda: openslide_patches(slide, size_px),
         "floor: decode": lambda: decode(tiles, shape),
         "floor: write": lambda: write_raw(raw, pixels, size_px),
+        "floor: write chunks": lambda: write_raw_chunks(raw, pixels, size_px),
         "floor: write and flush": lambda: write_raw_to_disk(raw, pixels, size_px),
         **{name: lambda job=job: extract_slide(job) for name, job in jobs.items()},
     }
@@ -122,7 +134,7 @@ def measure(slide: Path, size_px: int, runs: int) -> None:
         )
     step = times[f"step, {Storage.PIXELS}"]
     bare = times["OpenSlide, nothing stored"]
-    for write in ("floor: write", "floor: write and flush"):
+    for write in ("floor: write", "floor: write chunks", "floor: write and flush"):
         floor = [sum(both) for both in zip(times["floor: decode"], times[write], strict=True)]
         print(f"step into raw HDF5 / floor with {write[7:]}: {ratio(step, floor):.2f}")
     print(f"step into raw HDF5 / OpenSlide, nothing stored: {ratio(step, bare):.2f}")

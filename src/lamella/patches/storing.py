@@ -43,11 +43,16 @@ class SlidePatches:
     tiles: WholeTiles | None
 
     def batches(self) -> Iterator[NDArray[np.uint8]]:
-        """Yield the pixels ``(k, size_px, size_px, 3)`` uint8, RGB, in the order of the columns."""
+        """Yield the pixels in the order of the columns.
+
+        Yields:
+            ``(k, size_px, size_px, 3)`` uint8, RGB; the next batch overwrites it.
+        """
         size, x, y = self.plan.size_px, self.columns.x.tolist(), self.columns.y.tolist()
+        pixels = np.empty((_BATCH_PATCHES, size, size, 3), dtype=np.uint8)
         for start in range(0, len(x), _BATCH_PATCHES):
             rows = range(start, min(start + _BATCH_PATCHES, len(x)))
-            batch = np.empty((len(rows), size, size, 3), dtype=np.uint8)
+            batch = pixels[: len(rows)]
             for patch, row in zip(batch, rows, strict=True):
                 self.reader.read_patch_into(patch, x[row], y[row], self.plan)
             self.normaliser.apply(batch)

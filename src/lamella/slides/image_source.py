@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from lamella.slides.settings import ReaderName
-from lamella.slides.source import Bounds, MppXy, level_position, unreadable
+from lamella.slides.source import Bounds, MppXy, part_inside, unreadable
 
 _FORMATS = ("PNG", "JPEG", "TIFF")
-# While it is decoded, an image takes 7 to 8 bytes a pixel, a progressive JPEG 10: the process peaks
-# at 740 to 960 MiB.
+# While it is decoded, an image takes several bytes a pixel, a progressive JPEG the most.
 _MOST_PIXELS = 90_000_000
 _STRIP_ROWS = 256
 _WHITE = 255
@@ -65,13 +64,9 @@ class ImageSource:
 
     def read_into(self, pixels: NDArray[np.uint8], x: int, y: int, level: int) -> None:
         """Fill an array with a region; see ``SlideSource``."""
-        left, top = (level_position(at, self.level_downsamples[level]) for at in (x, y))
-        height, width = self._pixels.shape[:2]
-        pixels[:] = _WHITE
-        x0, x1 = max(left, 0), min(left + pixels.shape[1], width)
-        y0, y1 = max(top, 0), min(top + pixels.shape[0], height)
-        if x0 < x1 and y0 < y1:
-            pixels[y0 - top : y1 - top, x0 - left : x1 - left] = self._pixels[y0:y1, x0:x1]
+        part, left, top = part_inside(self, pixels, (x, y), level, background=_WHITE)
+        height, width = part.shape[:2]
+        part[:] = self._pixels[top : top + height, left : left + width]
 
 
 def _open(path: Path) -> Image.Image:

@@ -24,7 +24,7 @@ _HOLE = bytes(16)
 # The last of the compressed pixels; without them an image is another.
 _TAIL_BYTES = 8
 # What a decoder shows of blocks that it never reached.
-_NEVER_DECODED = 128
+_NEVER_DECODED = bytes((128, 128, 128))
 
 
 def decode_stream(
@@ -46,7 +46,7 @@ def decode_stream(
     _decode(data, tables, ycbcr, out)
     # The decoder does not tell that the stream ended early: it leaves the rest grey, or fills
     # the last block up where zeros in place of the data took its length.
-    if (out[-1, -1] == _NEVER_DECODED).all() or _has_hole(data):
+    if out[-1, -1].tobytes() == _NEVER_DECODED or _has_hole(data):
         _check_length(data, tables, ycbcr, out)
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from lamella.slides.settings import ReaderName
-from lamella.slides.source import CACHE_BYTES, Bounds, level0_position, level_position, unreadable
+from lamella.slides.source import CACHE_BYTES, Bounds, level0_position, part_inside, unreadable
 
 OPENSLIDE_VERSION: str = openslide.__library_version__
 
@@ -82,18 +82,11 @@ class OpenSlideSource:
 
     def read_into(self, pixels: NDArray[np.uint8], x: int, y: int, level: int) -> None:
         """Fill an array with a region of a level; see ``SlideSource``."""
-        factor = self.level_downsamples[level]
-        left, top = level_position(x, factor), level_position(y, factor)
-        right, bottom = left + pixels.shape[1], top + pixels.shape[0]
-        width, height = self.level_sizes[level]
-        if left < 0 or top < 0 or right > width or bottom > height:
-            pixels[:] = self._background
-        for upper in range(max(top, 0), min(bottom, height), _PIECE_PX):
-            lower = min(upper + _PIECE_PX, bottom, height)
-            for first in range(max(left, 0), min(right, width), _PIECE_PX):
-                last = min(first + _PIECE_PX, right, width)
-                part = pixels[upper - top : lower - top, first - left : last - left]
-                self._read_piece(part, first, upper, level)
+        part, left, top = part_inside(self, pixels, (x, y), level, background=self._background)
+        for down in range(0, part.shape[0], _PIECE_PX):
+            for across in range(0, part.shape[1], _PIECE_PX):
+                piece = part[down : down + _PIECE_PX, across : across + _PIECE_PX]
+                self._read_piece(piece, left + across, top + down, level)
 
     def _read_piece(self, part: NDArray[np.uint8], left: int, top: int, level: int) -> None:
         factor = self.level_downsamples[level]

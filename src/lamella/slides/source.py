@@ -63,6 +63,38 @@ class SlideSource(Protocol):
         ...
 
 
+def part_inside(
+    source: SlideSource,
+    pixels: NDArray[np.uint8],
+    corner_l0: tuple[int, int],
+    level: int,
+    *,
+    background: int | tuple[int, ...],
+) -> tuple[NDArray[np.uint8], int, int]:
+    """Place a region in a level; its pixels outside the level show the background.
+
+    Args:
+        source: The file.
+        pixels: What ``read_into`` is to fill.
+        corner_l0: Its left and top border in level-0 pixels.
+        level: Level of the pyramid.
+        background: Grey or RGB.
+
+    Returns:
+        The part of ``pixels`` that lies inside, empty where none does, and the pixel
+        ``(left, top)`` of the level where it begins.
+    """
+    factor, (width, height) = source.level_downsamples[level], source.level_sizes[level]
+    left, top = level_position(corner_l0[0], factor), level_position(corner_l0[1], factor)
+    right, bottom = left + pixels.shape[1], top + pixels.shape[0]
+    if left >= 0 and top >= 0 and right <= width and bottom <= height:
+        return pixels, left, top
+    pixels[:] = background
+    x0, y0 = max(left, 0), max(top, 0)
+    part = pixels[y0 - top : max(min(bottom, height) - top, 0)]
+    return part[:, x0 - left : max(min(right, width) - left, 0)], x0, y0
+
+
 def level_position(position_l0: int, downsample: float) -> int:
     """Return the pixel of a level that is nearest to a position in level 0; halves go up."""
     return math.floor(position_l0 / downsample + 0.5)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lamella.slides.jpeg_streams import complete_stream, is_ycbcr
 from lamella.slides.settings import ReaderName
-from lamella.slides.source import CACHE_BYTES, Bounds, level_position, unreadable
+from lamella.slides.source import CACHE_BYTES, Bounds, part_inside, unreadable
 from lamella.slides.tiff_layout import JPEG, YCBCR, TiffLayout
 from lamella.slides.tile_cache import TileCache
 from lamella.slides.tile_decoding import decoder
@@ -64,31 +64,18 @@ class TileSource:
 
     def read_into(self, pixels: NDArray[np.uint8], x: int, y: int, level: int) -> None:
         """Fill an array with a region of a level; see ``SlideSource``."""
-        factor = self.level_downsamples[level]
-        left, top = level_position(x, factor), level_position(y, factor)
-        right, bottom = left + pixels.shape[1], top + pixels.shape[0]
-        width, height = self.level_sizes[level]
-        if left < 0 or top < 0 or right > width or bottom > height:
-            pixels[:] = _WHITE
-        tile_width, tile_height = self._levels[level].tile
-        x0, x1, y0, y1 = max(left, 0), min(right, width), max(top, 0), min(bottom, height)
-        if x0 >= x1 or y0 >= y1:
+        part, left, top = part_inside(self, pixels, (x, y), level, background=_WHITE)
+        if not part.size:
             return
-        rows = range(y0 // tile_height, -(-y1 // tile_height))
-        # Read row by row, the next regions lie below at most one of these rows.
-        self._cache.grow((len(rows) + 1) * self._row_bytes[level])
-        for row in rows:
-            above = row * tile_height
-            upper, lower = max(y0, above), min(y1, above + tile_height)
-            for column in range(x0 // tile_width, -(-x1 // tile_width)):
-                before = column * tile_width
-                first, last = max(x0, before), min(x1, before + tile_width)
-                part = pixels[upper - top : lower - top, first - left : last - left]
+        width, height = self._levels[level].tile
+        rows = _overlaps(top, part.shape[0], height)
+        columns = _overlaps(left, part.shape[1], width)
+        # Read row by row, the next regions lie below at most these rows of tiles.
+        self._cache.grow(len(rows) * self._row_bytes[level])
+        for row, down, tile_down in rows:
+            for column, across, tile_across in columns:
                 tile = self._tile(level, column, row)
-                if tile is None:
-                    part[:] = _WHITE
-                else:
-                    part[:] = tile[upper - above : lower - above, first - before : last - before]
+                part[down, across] = _WHITE if tile is None else tile[tile_down, tile_across]
 
     def tile_grid(self, level: int) -> TileGrid:
         """Return how the tiles of a level lie."""
@@ -164,3 +151,14 @@ class TileSource:
             f"the tile in column {column}, row {row} of level {level} cannot be decoded ({error})",
             self.path,
         )
+
+
+def _overlaps(start: int, length: int, tile: int) -> list[tuple[int, slice, slice]]:
+    """Return the tiles below a line of pixels: number, part of the line, part of the tile."""
+    first, behind = start // tile, -(-(start + length) // tile)
+    found = []
+    for number in range(first, behind):
+        before = number * tile - start
+        begin, end = max(before, 0), min(before + tile, length)
+        found.append((number, slice(begin, end), slice(begin - before, end - before)))
+    return found

@@ -201,14 +201,36 @@ def _create_patches(file: h5py.File, n: int, patch_px: int, codec: Codec) -> h5p
 def _fill(
     patches: h5py.Dataset, batches: Iterable[NDArray[np.uint8]], checksum: Checksum, path: Path
 ) -> None:
+    # Each look at the dataset takes longer than the checksum of a patch.
+    n, shape, packed = len(patches), patches.shape[1:], _is_packed(patches)
     start = 0
     for batch in batches:
-        if start + len(batch) <= len(patches):
-            patches[start : start + len(batch)] = batch
-        start += len(batch)
+        end = start + len(batch)
+        if end <= n and packed:
+            patches[start:end] = batch
+        elif end <= n:
+            _write_chunks(patches.id, start, _checked(batch, shape))
+        start = end
         for patch in batch:
             checksum.add(patch)
-    _check_count(start, len(patches), path)
+    _check_count(start, n, path)
+
+
+def _is_packed(patches: h5py.Dataset) -> bool:
+    return bool(patches.id.get_create_plist().get_nfilters())
+
+
+def _checked(batch: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return a batch as it lies in the file; whatever is written as a chunk, HDF5 takes."""
+    if batch.dtype != np.uint8 or batch.shape[1:] != shape:
+        raise ValueError(f"patches are {batch.shape[1:]} {batch.dtype}, not {shape} uint8")
+    return np.ascontiguousarray(batch)
+
+
+def _write_chunks(patches: h5py.h5d.DatasetID, start: int, batch: NDArray[np.uint8]) -> None:
+    """Write patches from a row on, past HDF5's cache of chunks, which copies them once more."""
+    for row, patch in enumerate(batch, start):
+        patches.write_direct_chunk((row, 0, 0, 0), patch)
 
 
 def _appended(packed: h5py.Dataset, encoded: Iterable[bytes], checksum: Checksum) -> Iterator[int]:

@@ -143,7 +143,8 @@ def test_encoded_tile_is_none_where_the_file_has_none_and_an_error_without_jpeg(
             source.encoded_tile(0, 0, 0)
 
 
-def test_each_tile_is_decoded_once_row_by_row(slides, monkeypatch) -> None:
+@pytest.mark.parametrize(("edge", "rows"), [(40, 2), (64, 1), (100, 3)])
+def test_each_tile_is_decoded_once_row_by_row(slides, monkeypatch, edge: int, rows: int) -> None:
     decoded = []
 
     def counting(level):
@@ -153,13 +154,13 @@ def test_each_tile_is_decoded_once_row_by_row(slides, monkeypatch) -> None:
     decoder = tile_source.decoder
     monkeypatch.setattr(tile_source, "decoder", counting)
     with opened(slides.path("420.tiff")) as source:
-        for y in range(0, slides.height, 40):
-            for x in range(0, slides.width, 40):
-                read(source, x, y, 40)
+        for y in range(0, slides.height, edge):
+            for x in range(0, slides.width, edge):
+                read(source, x, y, edge)
         grid = source.tile_grid(0)
         assert len(decoded) == grid.columns * grid.rows
-        # Three rows of tiles are kept, of five.
-        assert source._cache.bytes <= 3 * grid.columns * 64 * 64 * 3
+        # As many rows of tiles are kept, of five, as a region touches.
+        assert source._cache.bytes <= rows * grid.columns * 64 * 64 * 3
 
 
 def test_cache_keeps_what_was_used_last_and_reuses_the_memory_of_the_rest() -> None:

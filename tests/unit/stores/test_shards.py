@@ -127,6 +127,27 @@ def test_too_few_pixels_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "wrong", [pixels(5).astype(np.int16), np.zeros((5, 16, 12, 3), dtype=np.uint8)]
+)
+def test_pixels_of_another_shape_or_type_are_refused(tmp_path: Path, wrong: np.ndarray) -> None:
+    # HDF5 takes any bytes for a chunk.
+    about = {"patch_px": 16, "codec": Codec.NONE, "attributes": ATTRIBUTES}
+    with pytest.raises(ValueError, match=r"not \(16, 16, 3\) uint8"):
+        write_shard(tmp_path / "a.h5", columns(5), [wrong], **about)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("codec", list(Codec))
+def test_pixels_that_lie_apart_are_stored_too(tmp_path: Path, codec: Codec) -> None:
+    apart = pixels(5)[:, ::-1]
+    about = {"patch_px": 16, "codec": codec, "attributes": ATTRIBUTES}
+    write_shard(tmp_path / "a.h5", columns(5), [apart], **about)
+    with ShardReader(tmp_path / "a.h5") as shard:
+        assert np.array_equal(shard.read(np.arange(5)), apart)
+        shard.verify()
+
+
 def smooth(n: int) -> np.ndarray:
     """Patches that JPEG keeps well: a slope in each direction, another colour each."""
     rows, across = np.arange(16)[:, None], np.arange(16)[None, :]

@@ -8,14 +8,17 @@ SUBSAMPLING = "444"
 """One colour sample a pixel: stain colours keep their edges."""
 
 
-def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
+def encode_jpeg(
+    pixels: NDArray[np.uint8], quality: int, *, subsampling: str = SUBSAMPLING
+) -> bytes:
     """Return a patch as JPEG.
 
     Args:
         pixels: ``(height, width, 3)`` uint8, RGB.
         quality: 1 to 100.
+        subsampling: ``444`` keeps all colour samples, ``420`` a quarter of them.
     """
-    return bytes(imagecodecs.jpeg8_encode(pixels, level=quality, subsampling=SUBSAMPLING))
+    return bytes(imagecodecs.jpeg8_encode(pixels, level=quality, subsampling=subsampling))
 
 
 def decode_jpeg(encoded: bytes, out: NDArray[np.uint8]) -> None:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from skimage.color import hed2rgb, rgb2hed
 
-from lamella.datasets.augment import augmented, restained
+from lamella.datasets.augment import augmented
+from lamella.datasets.colours import restained
 from lamella.datasets.settings import AugmentSettings
 
 PATCH = np.arange(5 * 5 * 3, dtype=np.uint8).reshape(5, 5, 3)

@@ -3,7 +3,7 @@ import pytest
 
 from lamella.datasets.batches import Schedule, evaluation_batches, training_batches
 from lamella.datasets.patches import PatchDataset
-from lamella.datasets.read_ahead import read_ahead
+from lamella.datasets.read_ahead import ReadAhead
 from lamella.datasets.settings import AugmentSettings, Sampling
 
 
@@ -49,13 +49,14 @@ def test_evaluation_shows_all_samples_unchanged_and_may_leave_a_rank_without_any
     assert places == list(range(7))
 
 
-def test_reading_ahead_keeps_the_order_and_passes_errors_on():
+@pytest.mark.parametrize("threads", [1, 3])
+def test_reading_ahead_keeps_the_order_and_passes_errors_on(threads):
     def read(key: int) -> int:
         if key == 4:
             raise ValueError("four")
         return key * 10
 
-    values = read_ahead(read, range(6))
+    values = iter(ReadAhead(read, range(6), threads=threads))
     assert [next(values) for _ in range(4)] == [0, 10, 20, 30]
     with pytest.raises(ValueError, match="four"):
         next(values)

@@ -7,7 +7,7 @@ compression. All that moves pixels between pixels is one resampling.
 """
 
 from collections.abc import Callable
-from enum import IntEnum
+from enum import IntEnum, unique
 from functools import partial
 
 import numpy as np
@@ -26,6 +26,7 @@ from lamella.datasets.imaging import blurred, noisy, recompressed, with_holes
 from lamella.datasets.settings import AugmentSettings
 
 
+@unique
 class Stream(IntEnum):
     """The random numbers of a kind of change: no setting changes what is drawn for another.
 

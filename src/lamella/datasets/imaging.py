@@ -28,7 +28,7 @@ def noisy(
 def recompressed(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """Return a patch ``(height, width, 3)`` after it was a JPEG with halved colours (4:2:0)."""
     changed = np.empty_like(image)
-    decode_jpeg(encode_jpeg(image, quality, subsampling="420"), changed)
+    decode_jpeg(encode_jpeg(image, quality, subsampling="420", own_tables=False), changed)
     return changed
 
 

@@ -14,6 +14,8 @@ _DEGREE = 3
 
 def viewed(image: NDArray[np.uint8], *, mirror: bool, turns: int) -> NDArray[np.uint8]:
     """Return a patch mirrored from left to right, then turned counter-clockwise by right angles."""
+    if not mirror and turns == 0:
+        return image
     changed = np.empty_like(image)
     # Channel by channel: whole pixels of three bytes take five times as long.
     for channel in range(image.shape[2]):

@@ -1,21 +1,54 @@
 """Changes to a patch that leave its label as it is.
 
 What is drawn depends on seed, epoch and sample alone: not on the rank, thread or batch that the
-sample happens to be in.
+sample happens to be in. Changes are made in the order in which they come about on the way from
+the glass to the file: place and stain of the tissue, focus, colours and noise of the camera,
+compression. All that moves pixels between pixels is one resampling.
 """
+
+from collections.abc import Callable
+from enum import IntEnum, unique
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lamella.datasets.colours import recoloured, restained
+from lamella.datasets.geometry import (
+    control_points,
+    elastic_shifts,
+    resampled,
+    source_places,
+    turn_and_scale,
+    viewed,
+)
+from lamella.datasets.imaging import blurred, noisy, recompressed, with_holes
 from lamella.datasets.settings import AugmentSettings
 
-_AUGMENT_STREAM = 2
 
-_STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
-_STAINS /= np.linalg.norm(_STAINS, axis=1, keepdims=True)
-_AMOUNTS = np.linalg.inv(_STAINS)
-_LOG_WHITE = np.float32(np.log(256))
-_DENSITY = _LOG_WHITE - np.log(np.arange(256, dtype=np.float32) + 1)
+@unique
+class Stream(IntEnum):
+    """The random numbers of a kind of change: no setting changes what is drawn for another.
+
+    ``VIEW`` draws mirroring and turning, then the stains. 1 is the order of the samples.
+    """
+
+    VIEW = 2
+    ROTATION = 3
+    SCALE = 4
+    ELASTIC = 5
+    BLUR = 6
+    BRIGHTNESS = 7
+    CONTRAST = 8
+    SATURATION = 9
+    HUE = 10
+    NOISE = 11
+    JPEG = 12
+    DROPOUT = 13
+
+
+Draws = Callable[[Stream], np.random.Generator]
+"""Gives the generator of a stream, at its beginning."""
 
 
 def augmented(
@@ -26,7 +59,7 @@ def augmented(
     epoch: int,
     settings: AugmentSettings,
 ) -> NDArray[np.uint8]:
-    """Return patches, each mirrored, turned and stained as drawn for it.
+    """Return patches, each changed as drawn for it.
 
     Args:
         images: ``(n, size, size, 3)`` uint8, RGB; left as they are.
@@ -37,41 +70,107 @@ def augmented(
     """
     changed = np.empty_like(images)
     for place, (image, sample) in enumerate(zip(images, samples.tolist(), strict=True)):
-        generator = np.random.default_rng([seed, epoch, sample, _AUGMENT_STREAM])
-        # Always drawn, in this order: no setting changes what is drawn for another.
-        mirror, turns = bool(generator.integers(2)), int(generator.integers(4))
-        changed[place] = _moved(
-            image, mirror=mirror and settings.flip, turns=turns if settings.turn else 0
-        )
-        if settings.hed_jitter:
-            factors, shifts = generator.uniform(-settings.hed_jitter, settings.hed_jitter, (2, 3))
-            changed[place] = restained(changed[place], 1 + factors, shifts)
+        changed[place] = _changed(image, partial(_generator, seed, epoch, sample), settings)
     return changed
 
 
-def restained(
-    image: NDArray[np.uint8], factors: NDArray[np.float64], shifts: NDArray[np.float64]
+def _generator(seed: int, epoch: int, sample: int, stream: Stream) -> np.random.Generator:
+    entropy = [seed, epoch, sample, int(stream)]
+    if stream is Stream.NOISE:
+        # Many numbers: SFC64 takes half the time of the default, which is kept for the rest.
+        return np.random.Generator(np.random.SFC64(entropy))
+    return np.random.default_rng(entropy)
+
+
+def _changed(
+    image: NDArray[np.uint8], draws: Draws, settings: AugmentSettings
 ) -> NDArray[np.uint8]:
-    """Return a patch with other amounts of haematoxylin, eosin and DAB.
-
-    Args:
-        image: ``(height, width, 3)`` uint8, RGB.
-        factors: ``(3,)`` the amounts are multiplied by these.
-        shifts: ``(3,)`` and these are added, in natural-logarithm optical density.
-
-    Source:
-        Colours of the stains: Ruifrok and Johnston, Anal Quant Cytol Histol 23(4), 2001,
-        PMID 11531144 (no DOI). Jitter: Tellez et al., IEEE TMI 37(9), 2018,
-        doi:10.1109/TMI.2018.2820199.
-    """
-    matrix = (_AMOUNTS @ np.diag(factors) @ _STAINS).astype(np.float32)
-    shift = (shifts @ _STAINS).astype(np.float32)
-    # Channel by channel: adding a shift to the last axis takes three times as long.
-    density = _DENSITY.take(np.ascontiguousarray(image.reshape(-1, 3).T))
-    moved = np.exp(_LOG_WHITE - (matrix.T @ density + shift[:, None])) - 1
-    changed: NDArray[np.uint8] = np.rint(np.clip(moved, 0, 255)).astype(np.uint8)
-    return changed.T.reshape(image.shape)
+    image = _other_view(image, draws, settings)
+    if settings.resamples or settings.blur_px or settings.recolours or settings.noise_levels:
+        image = _pixels(_photographed(_planes(image), draws, settings))
+    if settings.jpeg_quality_min is not None:
+        quality = draws(Stream.JPEG).integers(settings.jpeg_quality_min, 101)
+        image = recompressed(image, int(quality))
+    if settings.dropout_holes:
+        image = _dropped_out(image, draws(Stream.DROPOUT), settings)
+    return image
 
 
-def _moved(image: NDArray[np.uint8], *, mirror: bool, turns: int) -> NDArray[np.uint8]:
-    return np.rot90(image[:, ::-1] if mirror else image, turns)
+def _other_view(
+    image: NDArray[np.uint8], draws: Draws, settings: AugmentSettings
+) -> NDArray[np.uint8]:
+    generator = draws(Stream.VIEW)
+    # Always drawn, in this order: no setting changes what is drawn for another.
+    mirror, turns = bool(generator.integers(2)), int(generator.integers(4))
+    image = viewed(image, mirror=mirror and settings.flip, turns=turns if settings.turn else 0)
+    if settings.hed_jitter:
+        factors, shifts = generator.uniform(-settings.hed_jitter, settings.hed_jitter, (2, 3))
+        image = restained(image, 1 + factors, shifts)
+    return image
+
+
+def _photographed(
+    planes: NDArray[np.float32], draws: Draws, settings: AugmentSettings
+) -> NDArray[np.float32]:
+    if settings.resamples:
+        planes = resampled(planes, _places(planes.shape[-1], draws, settings))
+    if settings.blur_px:
+        planes = blurred(planes, draws(Stream.BLUR).uniform(0, settings.blur_px))
+    if settings.recolours:
+        planes = recoloured(
+            planes,
+            brightness=1 + _even(draws, Stream.BRIGHTNESS, settings.brightness_jitter),
+            contrast=1 + _even(draws, Stream.CONTRAST, settings.contrast_jitter),
+            saturation=1 + _even(draws, Stream.SATURATION, settings.saturation_jitter),
+            hue_deg=_even(draws, Stream.HUE, settings.hue_deg),
+        )
+    if settings.noise_levels:
+        generator = draws(Stream.NOISE)
+        planes = noisy(planes, generator.uniform(0, settings.noise_levels), generator)
+    return planes
+
+
+def _places(size: int, draws: Draws, settings: AugmentSettings) -> NDArray[np.float32]:
+    matrix = turn_and_scale(
+        _even(draws, Stream.ROTATION, settings.rotation_deg),
+        (1 + settings.scale_jitter) ** _even(draws, Stream.SCALE, 1),
+    )
+    places = source_places(size, matrix)
+    if settings.elastic_px:
+        points = control_points(size, settings.elastic_spacing_px)
+        control = draws(Stream.ELASTIC).uniform(
+            -settings.elastic_px, settings.elastic_px, (2, points, points)
+        )
+        # Tissue is deformed first and turned then, so that no turn can make it fold over.
+        shifts = np.tensordot(matrix, control, axes=1)
+        places += elastic_shifts(size, settings.elastic_spacing_px, shifts)
+    return places
+
+
+def _dropped_out(
+    image: NDArray[np.uint8], generator: np.random.Generator, settings: AugmentSettings
+) -> NDArray[np.uint8]:
+    edge_px = max(1, round(settings.dropout_share * len(image)))
+    holes = generator.integers(settings.dropout_holes + 1)
+    corners = generator.integers(len(image) - edge_px + 1, size=(holes, 2))
+    return with_holes(image, corners, edge_px)
+
+
+def _even(draws: Draws, stream: Stream, most: float) -> float:
+    """Return a number drawn evenly between ``-most`` and ``most``."""
+    return float(draws(stream).uniform(-most, most))
+
+
+def _planes(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return ``(3, height, width)`` float32."""
+    # Channel by channel here and below: half the time of one transposed copy.
+    return np.stack([image[..., channel] for channel in range(3)]).astype(np.float32)
+
+
+def _pixels(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return ``(height, width, 3)`` uint8, cut off at black and white."""
+    rounded = np.rint(np.clip(planes, 0, 255)).astype(np.uint8)
+    image = np.empty((*planes.shape[1:], 3), dtype=np.uint8)
+    for channel, plane in enumerate(rounded):
+        image[..., channel] = plane
+    return image

@@ -1,6 +1,5 @@
 """The batches that one rank is given."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +7,7 @@ from numpy.typing import NDArray
 
 from lamella.datasets.augment import augmented
 from lamella.datasets.patches import PatchDataset
-from lamella.datasets.read_ahead import read_ahead
+from lamella.datasets.read_ahead import ReadAhead
 from lamella.datasets.settings import AugmentSettings, Sampling
 from lamella.datasets.shares import epoch_order, joint_batches, rank_share
 
@@ -60,8 +59,8 @@ class Schedule:
 
 def training_batches(
     dataset: PatchDataset, schedule: Schedule, *, epoch: int, rank: int
-) -> Iterator[Batch]:
-    """Yield a rank's batches of an epoch, augmented; every rank gets the same number of them."""
+) -> ReadAhead[NDArray[np.int64], Batch]:
+    """Return a rank's batches of an epoch, augmented; every rank gets the same number of them."""
 
     def read(joint: NDArray[np.int64]) -> Batch:
         positions = rank_share(joint, rank=rank, ranks=schedule.ranks)
@@ -74,16 +73,17 @@ def training_batches(
         )
         return Batch(positions, images, dataset.labels[positions], len(joint))
 
-    return read_ahead(read, schedule.joint_batches(dataset.labels, epoch))
+    joint = schedule.joint_batches(dataset.labels, epoch)
+    return ReadAhead(read, joint, threads=dataset.threads)
 
 
 def evaluation_batches(
     dataset: PatchDataset, batch_size: int, *, rank: int, ranks: int
-) -> Iterator[Batch]:
-    """Yield a rank's share of all samples, in order, unchanged; nothing for a rank without any."""
+) -> ReadAhead[NDArray[np.int64], Batch]:
+    """Return a rank's share of all samples, in order, unchanged; none for a rank without any."""
 
     def read(positions: NDArray[np.int64]) -> Batch:
         return Batch(positions, dataset.read(positions), dataset.labels[positions], len(positions))
 
     mine = rank_share(np.arange(len(dataset)), rank=rank, ranks=ranks)
-    return read_ahead(read, joint_batches(mine, batch_size))
+    return ReadAhead(read, joint_batches(mine, batch_size), threads=dataset.threads)

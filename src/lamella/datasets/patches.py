@@ -1,5 +1,9 @@
 """The labelled patches of one split, read from the shards by number."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import LifoQueue
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -14,21 +18,31 @@ class PatchDataset:
     Args:
         index: The patches of the cohort.
         split: ``train``, ``validation`` or ``test``.
-        max_open_shards: Files open at a time.
+        max_open_shards: Files open at a time, over all threads; each thread may have one.
+        threads: How many threads may read at a time; a further one waits.
 
     Attributes:
         table: The split's rows of the index; patches without a label are left out.
         labels: ``(n,)`` class of each sample.
         samples: ``(n,)`` row of each sample in the whole index.
+        threads: How many threads may read at a time.
     """
 
-    def __init__(self, index: PatchIndex, split: str, *, max_open_shards: int) -> None:
+    def __init__(
+        self, index: PatchIndex, split: str, *, max_open_shards: int, threads: int = 1
+    ) -> None:
         self.table: pd.DataFrame = labelled(index.table, split)
         self.labels: NDArray[np.int64] = self.table["label"].to_numpy(np.int64)
         self.samples: NDArray[np.int64] = self.table.index.to_numpy(np.int64)
+        self.threads = threads
+        self._patch_px = index.patch_px
         self._shards = self.table["shard"].to_numpy(str)
         self._rows = self.table["row"].to_numpy(np.int64)
-        self._open = OpenShards(index.folder, max_open_shards, index.slide_paths)
+        # Last in, first out: with less to do, fewer files are open.
+        self._idle: LifoQueue[OpenShards] = LifoQueue()
+        for _ in range(threads):
+            most = max(1, max_open_shards // threads)
+            self._idle.put(OpenShards(index.folder, most, index.slide_paths))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -36,8 +50,10 @@ class PatchDataset:
     def read(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the pixels of some samples; each shard is gone through once, row by row.
 
+        Several threads may call it at a time: each has files of its own meanwhile.
+
         Args:
-            positions: ``(k,)`` sample numbers, at least one, in any order, repeats allowed.
+            positions: ``(k,)`` sample numbers, in any order, repeats allowed.
 
         Returns:
             ``(k, size, size, 3)`` uint8, RGB, in the order of ``positions``.
@@ -46,18 +62,26 @@ class PatchDataset:
             StoreError: a shard is missing or damaged.
         """
         names, which = np.unique(self._shards[positions], return_inverse=True)
-        order = np.argsort(which, kind="stable")
-        parts = [
-            self._open.reader(name).read(self._rows[positions[which == place]])
-            for place, name in enumerate(names.tolist())
-        ]
-        images = np.empty((len(positions), *parts[0].shape[1:]), dtype=np.uint8)
-        images[order] = np.concatenate(parts)
+        images = np.empty((len(positions), self._patch_px, self._patch_px, 3), dtype=np.uint8)
+        with self._borrowed() as shards:
+            for number, name in enumerate(names.tolist()):
+                places = np.flatnonzero(which == number)
+                images[places] = shards.reader(name).read(self._rows[positions[places]])
         return images
 
     def close(self) -> None:
-        """Close the files."""
-        self._open.close()
+        """Close the files; nobody may be reading."""
+        for shards in [self._idle.get() for _ in range(self.threads)]:
+            shards.close()
+            self._idle.put(shards)
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[OpenShards]:
+        shards = self._idle.get()
+        try:
+            yield shards
+        finally:
+            self._idle.put(shards)
 
 
 def labelled(table: pd.DataFrame, split: str) -> pd.DataFrame:

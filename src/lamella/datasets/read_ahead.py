@@ -1,26 +1,55 @@
 """Reading the next batches while the present one is worked on."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-def read_ahead(
-    read: Callable[[Key], Value], keys: Iterable[Key], *, depth: int = 2
-) -> Iterator[Value]:
-    """Yield ``read(key)`` for every key in order; one thread reads ``depth`` values ahead.
+class ReadAhead(Generic[Key, Value]):
+    """Gives ``read(key)`` for every key in order; threads read ahead of who asks.
 
-    An exception of ``read`` is raised where its value would have been yielded.
+    Each thread reads one value, and one more is ready: ``threads + 1`` are kept besides the one
+    that was given last. An exception of ``read`` is raised where its value would have been given.
+
+    Args:
+        read: Called in the threads, by several at a time where there are several.
+        keys: What is read, in this order.
+        threads: How many; the values do not depend on it.
     """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as thread:
-        waiting: deque[Future[Value]] = deque()
-        for key in keys:
-            waiting.append(thread.submit(read, key))
-            if len(waiting) > depth:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+
+    def __init__(
+        self, read: Callable[[Key], Value], keys: Iterable[Key], *, threads: int = 1
+    ) -> None:
+        self._read = read
+        self._keys = keys
+        self._threads = threads
+        self._waited_s = self._worked_s = 0.0
+
+    @property
+    def wait_share(self) -> float:
+        """Share of the time so far in which who asked had to wait for a value, 0 to 1."""
+        total_s = self._waited_s + self._worked_s
+        return self._waited_s / total_s if total_s else 0.0
+
+    def __iter__(self) -> Iterator[Value]:
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="read-ahead") as threads:
+            waiting: deque[Future[Value]] = deque()
+            for key in self._keys:
+                waiting.append(threads.submit(self._read, key))
+                if len(waiting) > self._threads + 1:
+                    yield from self._timed(waiting.popleft())
+            while waiting:
+                yield from self._timed(waiting.popleft())
+
+    def _timed(self, value: Future[Value]) -> Iterator[Value]:
+        asked = time.monotonic()
+        ready = value.result()
+        given = time.monotonic()
+        self._waited_s += given - asked
+        yield ready
+        self._worked_s += time.monotonic() - given

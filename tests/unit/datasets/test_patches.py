@@ -1,3 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import numpy as np
 import pytest
 
@@ -48,4 +51,45 @@ def test_missing_shard_is_named(index):
     dataset = PatchDataset(index, "train", max_open_shards=2)
     with pytest.raises(StoreError, match=r"s1\.h5"):
         dataset.read(np.arange(7))
+    dataset.close()
+
+
+def test_threads_share_the_files_that_may_be_open_and_give_them_all_back(index, monkeypatch):
+    now_open: list[ShardReader] = []
+    most: list[int] = []
+
+    class Watched(ShardReader):
+        def __init__(self, path):
+            super().__init__(path)
+            now_open.append(self)
+            most.append(len(now_open))
+
+        def read(self, rows):
+            both.wait()
+            return super().read(rows)
+
+        def close(self):
+            super().close()
+            now_open.remove(self)
+
+    monkeypatch.setattr("lamella.patches.pixels.ShardReader", Watched)
+    both = Barrier(2, timeout=20)
+    dataset = PatchDataset(index, "train", max_open_shards=2, threads=2)
+    with ThreadPoolExecutor(2) as threads:
+        # Both slides for each, so that each reads two shards; they wait for each other.
+        parts = [np.array([0, 3]), np.array([4, 2])]
+        images = list(threads.map(dataset.read, parts))
+    assert [image[:, 0, 0, :2].tolist() for image in images] == [
+        [[0, 1], [1, 1]],
+        [[1, 2], [0, 4]],
+    ]
+    assert len({id(reader) for reader in now_open}) == len(now_open) == 2
+    assert max(most) == 2
+    dataset.close()
+    assert now_open == []
+
+
+def test_no_samples_give_no_pixels(index):
+    dataset = PatchDataset(index, "train", max_open_shards=1)
+    assert dataset.read(np.arange(0)).shape == (0, 16, 16, 3)
     dataset.close()

@@ -65,13 +65,16 @@ def _train_here(arguments: Arguments) -> None:
 
 def _launch(arguments: Arguments, words: Sequence[str]) -> None:
     from lamella.models.networks import check_network
+    from lamella.training.arithmetic import check_device
     from lamella.training.launch import launch_training
 
-    check_network(arguments.training.runs[arguments.run].model)
+    run = arguments.training.runs[arguments.run]
+    check_network(run.model)
+    check_device(run, arguments.training)
     launch_training(
         [sys.executable, "-m", "lamella.training.rank", *words],
         arguments.training.processes,
-        threads=arguments.training.runs[arguments.run].threads,
+        threads=run.threads,
         start_limit_s=arguments.training.start_limit_s,
         exchange_limit_s=arguments.training.exchange_limit_s,
     )

@@ -53,6 +53,11 @@ class Progress:
     best_quality: tuple[float, float] | None = None
     history: list[EpochRow] = field(default_factory=list)
 
+    def is_over(self, run: RunSettings) -> bool:
+        """Return whether all epochs are finished, or the run's patience with the last ones is."""
+        vain = self.epoch - self.best_epoch
+        return self.epoch == run.epochs or (run.patience is not None and vain >= run.patience)
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -171,7 +176,7 @@ def save_trained(path: Path, model: TrainedModel) -> None:
     """Write ``best.pt`` in one step; equal models make equal bytes."""
     stored = {
         "layout": LAYOUT,
-        "network": model.network.state_dict(),
+        "network": stored_weights(model.network),
         "mean": list(MEAN),
         "standard_deviation": list(STANDARD_DEVIATION),
         "name": model.name,
@@ -184,6 +189,15 @@ def save_trained(path: Path, model: TrainedModel) -> None:
         "index_digest": model.index_digest,
     }
     _save(path, stored)
+
+
+def stored_weights(network: nn.Module) -> Weights:
+    """Return weights and buffers as they are stored: in main memory, in the order of their axes."""
+    weights = network.state_dict()
+    # In its own dictionary, which also holds the versions of the modules.
+    for name, tensor in weights.items():
+        weights[name] = tensor.cpu().contiguous()
+    return weights
 
 
 def load_trained(metrics_or_folder: Path) -> TrainedModel:

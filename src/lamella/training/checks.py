@@ -87,11 +87,12 @@ def _classes_without_samples(index: PatchIndex) -> Iterator[str]:
 
 def _check_batch(samples: int, run: RunSettings, training: TrainingSettings) -> None:
     per_epoch = min(samples, run.patches_per_epoch or samples)
-    joint = run.batch_size * training.processes
+    joint = run.batch_size * run.accumulate * training.processes
+    parts = f" x accumulate {run.accumulate}" if run.accumulate > 1 else ""
     if joint > per_epoch:
         raise TrainingError(
-            f"a batch of {run.batch_size} x {training.processes} processes = {joint} is larger "
-            f"than an epoch of {per_epoch} training patches",
+            f"a batch of {run.batch_size}{parts} x {training.processes} processes = {joint} is"
+            f" larger than an epoch of {per_epoch} training patches",
             "batch_size of the run",
-            f"Set it to at most {per_epoch // training.processes}, or add patches",
+            f"Set it to at most {per_epoch * run.batch_size // joint}, or add patches",
         )

@@ -11,7 +11,15 @@ from lamella.tracking.record import now_ms
 from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
 from lamella.training import REVISION
-from lamella.training.checkpoint import Checkpoint, EpochRow, Progress, StateFolder, TrainedModel
+from lamella.training.arithmetic import check_device
+from lamella.training.checkpoint import (
+    Checkpoint,
+    EpochRow,
+    Progress,
+    StateFolder,
+    TrainedModel,
+    stored_weights,
+)
 from lamella.training.checks import check_trainable
 from lamella.training.group import join_group
 from lamella.training.metrics import Metrics, quality
@@ -56,7 +64,8 @@ def train_model(
     started_ms = now_ms()
     patches = read_index(index)
     check_trainable(patches, run, training)
-    group = join_group(training.backend)
+    check_device(run, training)
+    group = join_group(training.backend, training.device)
     trainer = Trainer.build(patches, run, seed=seed, training=training, group=group)
     state = StateFolder(output_folder / "state", _made_by(patches, run, seed, training))
 
@@ -64,8 +73,8 @@ def train_model(
     lines = ProgressLines(
         epochs=run.epochs, steps=trainer.steps, done=progress.epoch, speaks=group.rank == 0
     )
-    for epoch in range(progress.epoch + 1, run.epochs + 1):
-        start = time.monotonic()
+    while not progress.is_over(run):
+        epoch, start = progress.epoch + 1, time.monotonic()
         result = trainer.train_epoch(epoch, lines)
         validation = trainer.judge("validation", trainer.probabilities("validation", epoch))
         _advance(progress, epoch, result, validation, seconds=time.monotonic() - start)
@@ -93,6 +102,7 @@ def _made_by(
         "seed": seed,
         "backend": str(training.backend),
         "number of processes": training.processes,
+        "device": str(training.device),
         "revision of Lamella's training": REVISION,
     }
 
@@ -104,7 +114,7 @@ def _resume(trainer: Trainer, state: StateFolder) -> Progress:
     progress = trainer.group.broadcast(found.progress if found else Progress())
     if first and progress.epoch:
         _logger.info("going on after epoch %d of %d", progress.epoch, trainer.run.epochs)
-    if 0 < progress.epoch < trainer.run.epochs:
+    if progress.epoch and not progress.is_over(trainer.run):
         trainer.restore(found.network if found else {}, found.optimiser if found else {})
     return progress
 
@@ -127,10 +137,10 @@ def _advance(
 
 
 def _keep(trainer: Trainer, state: StateFolder, progress: Progress) -> None:
-    weights = trainer.network.state_dict()
+    weights = stored_weights(trainer.network)
     if progress.best_epoch == progress.epoch:
         state.write_best(progress.epoch, weights)
-    if progress.epoch < trainer.run.epochs:
+    if not progress.is_over(trainer.run):
         state.write(Checkpoint(progress, weights, trainer.optimiser.state_dict()))
     else:
         # Nothing is left to learn; the best weights have a file of their own.

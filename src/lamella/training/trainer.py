@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from lamella.datasets.batches import Schedule, training_batches
@@ -14,6 +15,7 @@ from lamella.datasets.patches import PatchDataset
 from lamella.models.networks import build_network
 from lamella.models.preprocess import Preprocessing
 from lamella.patches.index import PatchIndex
+from lamella.training.arithmetic import Arithmetic, Learner, compiled, prepare_arithmetic
 from lamella.training.checkpoint import Weights
 from lamella.training.checks import SPLITS
 from lamella.training.group import Group, average_statistics
@@ -27,7 +29,6 @@ from lamella.training.step import (
     check_finite,
     not_finite,
     predict,
-    prepare_arithmetic,
 )
 
 _RANK_STRIDE = 100_003
@@ -61,7 +62,9 @@ class Trainer:
         schedule: Which rank sees which sample when.
         classes: Number of classes.
         network: From normalised images to logits.
+        learner: The network, or a compiled one of the same weights.
         preprocessing: From stored pixels to normalised images.
+        arithmetic: Where and in which numbers to compute.
         optimiser: It steps along the mean gradient of all ranks.
         steps: Steps per epoch.
     """
@@ -73,7 +76,9 @@ class Trainer:
     schedule: Schedule
     classes: int
     network: nn.Module
+    learner: Learner
     preprocessing: Preprocessing
+    arithmetic: Arithmetic
     optimiser: Optimizer
     steps: int
 
@@ -87,17 +92,23 @@ class Trainer:
         training: TrainingSettings,
         group: Group,
     ) -> Self:
-        """Return a training at its beginning; all ranks have the same weights."""
-        prepare_arithmetic(run.threads)
+        """Return a training at its beginning; all ranks have the same weights.
+
+        Raises:
+            TrainingError: the network is to be compiled and cannot be.
+        """
+        arithmetic = prepare_arithmetic(run, training.device, rank=group.rank)
         torch.manual_seed(seed)
-        network = build_network(run.model, len(index.classes))
+        network = build_network(run.model, len(index.classes)).to(arithmetic.device)
+        if run.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         group.share_weights(network)
         datasets = {
             split: PatchDataset(index, split, max_open_shards=training.max_open_shards)
             for split in SPLITS
         }
         schedule = Schedule(
-            batch_size=run.batch_size,
+            batch_size=run.batch_size * run.accumulate,
             ranks=group.size,
             seed=seed,
             sampling=run.sampling,
@@ -112,8 +123,10 @@ class Trainer:
             schedule=schedule,
             classes=len(index.classes),
             network=network,
-            preprocessing=Preprocessing(),
-            optimiser=group.averaging(build_optimiser(network, run), network),
+            learner=compiled(network, arithmetic.device) if run.compile else network,
+            preprocessing=Preprocessing().to(arithmetic.device),
+            arithmetic=arithmetic,
+            optimiser=group.averaging(build_optimiser(network, run), network, parts=run.accumulate),
             steps=len(schedule.joint_batches(datasets["train"].labels, epoch=1)),
         )
 
@@ -146,9 +159,16 @@ class Trainer:
             rate = self._rate((epoch - 1) * self.steps + step - 1)
             set_learning_rate(self.optimiser, rate)
             self.optimiser.zero_grad()
-            batch_loss = backward(self.network, self.preprocessing, batch, self.group.size)
+            batch_loss = backward(
+                self.learner,
+                self.preprocessing,
+                batch,
+                self.arithmetic,
+                ranks=self.group.size,
+                parts=self.run.accumulate,
+            )
             check_finite(batch_loss, self.group, f"epoch {epoch}, step {step}")
-            self.group.step(self.optimiser)
+            self._step()
             loss += batch_loss
             mine += len(batch.labels)
             joint += batch.joint_size
@@ -172,6 +192,7 @@ class Trainer:
             self.preprocessing,
             self.datasets[split],
             self.group,
+            device=self.arithmetic.device,
             batch_size=self.run.batch_size,
             classes=self.classes,
         )
@@ -187,9 +208,15 @@ class Trainer:
         return self.group.broadcast(metrics)
 
     def _rate(self, step: int) -> float:
-        return learning_rate(
-            step,
-            self.run.epochs * self.steps,
-            highest=self.run.learning_rate,
-            warmup_share=self.run.warmup_share,
-        )
+        return learning_rate(step, self.steps, self.run, processes=self.group.size)
+
+    def _step(self) -> None:
+        """Change the weights along the mean gradient of all ranks."""
+        scaler = self.arithmetic.scaler
+        self.group.average_gradients(self.optimiser)
+        scaler.unscale_(self.optimiser)
+        if self.run.clip_norm is not None:
+            clip_grad_norm_(self.network.parameters(), self.run.clip_norm)
+        with self.group.stepping(self.optimiser):
+            scaler.step(self.optimiser)
+        scaler.update()

@@ -49,3 +49,10 @@ def test_limits_are_no_part_of_what_a_result_depends_on():
     assert limited.without_limits() == TrainingSettings()
     decisive = TrainingSettings(runs=RUNS, seeds=(3,), backend="horovod", processes=2)
     assert decisive.without_limits() == decisive
+
+
+def test_float16_is_refused_on_the_processor():
+    runs = {"half": RunSettings(precision="float16")}
+    with pytest.raises(ValidationError, match="run 'half' is float16, which needs device: cuda"):
+        TrainingSettings(runs=runs)
+    assert TrainingSettings(runs=runs, device="cuda").runs == runs

@@ -68,11 +68,11 @@ def train_and_break_off(index: Path, folder: Path, *, step: int) -> None:
     steps = []
     backward = lamella.training.trainer.backward
 
-    def counting(*arguments):
+    def counting(*arguments, **keywords):
         steps.append(1)
         if len(steps) == step:
             raise KilledError
-        return backward(*arguments)
+        return backward(*arguments, **keywords)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lamella.training.trainer, "backward", counting)
@@ -106,6 +106,55 @@ def test_training_broken_off_anywhere_ends_in_the_same_bits(cohort, tmp_path, un
     assert not (tmp_path / "metrics.json").exists()
     train(cohort, tmp_path)
     assert without_times(tmp_path) == without_times(undisturbed)
+
+
+def test_training_without_a_better_epoch_ends_when_its_patience_does(cohort, tmp_path, monkeypatch):
+    worse = iter([0.9, 0.8, 0.7, 0.6])
+    monkeypatch.setattr(lamella.training.train, "quality", lambda _: (next(worse), 0.0))
+    train(cohort, tmp_path, run=RUN.model_copy(update={"epochs": 9, "patience": 2}))
+    metrics = read_json(tmp_path / "metrics.json")
+    assert (metrics["epochs"], metrics["best_epoch"]) == (3, 1)
+    # Started again, it writes its results and does not go on.
+    monkeypatch.setattr(lamella.training.trainer, "backward", None)
+    train(cohort, tmp_path, run=RUN.model_copy(update={"epochs": 9, "patience": 2}))
+    assert read_json(tmp_path / "metrics.json") == metrics
+
+
+def test_longer_gradients_are_shortened_to_the_limit(cohort, tmp_path, monkeypatch):
+    lengths = []
+    step = torch.optim.AdamW.step
+
+    def measured(optimiser, *arguments):
+        gradients = [w.grad for group in optimiser.param_groups for w in group["params"]]
+        lengths.append(torch.cat([each.flatten() for each in gradients]).norm().item())
+        return step(optimiser, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", measured)
+    run = RUN.model_copy(update={"epochs": 1})
+    train(cohort, tmp_path / "free", run=run)
+    limit = sorted(lengths)[4]
+    first, lengths[:] = lengths[0], []
+    train(cohort, tmp_path / "clipped", run=run.model_copy(update={"clip_norm": limit}))
+    assert lengths[0] == pytest.approx(min(first, limit), rel=1e-5)
+    assert max(lengths) <= limit * 1.00001
+
+
+def test_batches_in_parts_are_trained_on_in_as_many_steps_as_joined_ones(cohort, tmp_path):
+    in_parts = RUN.model_copy(update={"epochs": 1, "batch_size": 4, "accumulate": 4})
+    joined = RUN.model_copy(update={"epochs": 1, "batch_size": 16})
+    for name, run in (("parts", in_parts), ("joined", joined)):
+        train(cohort, tmp_path / name, run=run)
+    rows = [read_table(tmp_path / name / "history.tsv")[0] for name in ("parts", "joined")]
+    # 57 samples in 4 steps.
+    assert rows[0]["learning_rate"] == rows[1]["learning_rate"]
+    assert float(rows[0]["learning_rate"]) == pytest.approx(0.01 * 0.5 * (1 - 2**-0.5))
+
+
+def test_channels_last_stores_weights_in_the_usual_order(cohort, tmp_path):
+    run = RUN.model_copy(update={"epochs": 1, "channels_last": True})
+    train(cohort, tmp_path, run=run)
+    weights = torch.load(tmp_path / "best.pt", weights_only=True)["network"]
+    assert all(tensor.is_contiguous() for tensor in weights.values())
 
 
 def test_another_seed_gives_another_network(cohort, tmp_path, undisturbed):
@@ -244,9 +293,9 @@ def test_loss_that_is_no_number_ends_the_training_and_is_not_learned_from(
 ):
     backward, steps = lamella.training.trainer.backward, []
 
-    def overflowing(*arguments):
+    def overflowing(*arguments, **keywords):
         steps.append(1)
-        return loss if len(steps) == 12 else backward(*arguments)
+        return loss if len(steps) == 12 else backward(*arguments, **keywords)
 
     monkeypatch.setattr(lamella.training.trainer, "backward", overflowing)
     with pytest.raises(TrainingError, match=r"epoch 2, step 4: the loss .* Lower learning_rate"):
@@ -256,7 +305,7 @@ def test_loss_that_is_no_number_ends_the_training_and_is_not_learned_from(
 
 
 def test_network_whose_answers_are_no_numbers_ends_the_training(cohort, tmp_path, monkeypatch):
-    def spoiling(network, *_):
+    def spoiling(network, *_, **__):
         with torch.no_grad():
             for weight in network.parameters():
                 weight.grad = torch.full_like(weight, float("nan"))

@@ -19,11 +19,12 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lamella.errors import StoreError
 from lamella.models.networks import InferenceNetwork, build_network
 from lamella.models.preprocess import MEAN, STANDARD_DEVIATION, Preprocessing
+from lamella.models.weights import Weights
 from lamella.stores.atomic import replacing
 from lamella.training.settings import RunSettings
 
@@ -32,7 +33,6 @@ BEST = "best.pt"
 
 _logger = logging.getLogger(__name__)
 
-Weights = dict[str, Tensor]
 EpochRow = dict[str, float | int | None]
 """One row of ``history.tsv``."""
 
@@ -214,7 +214,7 @@ def load_trained(metrics_or_folder: Path) -> TrainedModel:
     if stored["layout"] != LAYOUT:
         raise _damaged(folder / BEST, f"its layout is not {LAYOUT!r}")
     run = RunSettings.from_params(stored["settings"])
-    network = build_network(run.model, len(stored["classes"]))
+    network = build_network(run.model, len(stored["classes"]), run.head)
     network.load_state_dict(stored["network"])
     return TrainedModel(
         network=network.eval(),

@@ -20,7 +20,7 @@ def check_trainable(index: PatchIndex, run: RunSettings, training: TrainingSetti
     Raises:
         TrainingError: a patient or slide stands in two splits; no patch has a label; a split has
             no labelled patch; a class has none in training; the joint batch is larger than the
-            training set.
+            training set; the file of weights to start from is missing.
     """
     _check_no_leak(index.table)
     if not (index.table["label"] >= 0).any():
@@ -33,6 +33,8 @@ def check_trainable(index: PatchIndex, run: RunSettings, training: TrainingSetti
         _check_not_empty(index.table, split)
     _check_classes(index)
     _check_batch(len(labelled(index.table, "train")), run, training)
+    if run.weights is not None and not run.weights.is_file():
+        raise TrainingError("the file is not there", str(run.weights), "Correct weights of the run")
 
 
 def _check_no_leak(table: pd.DataFrame) -> None:

@@ -114,4 +114,11 @@ def average_statistics(network: nn.Module, group: Group) -> None:
     Each rank gathers them over its own samples; before the network is judged or stored, all ranks
     take the mean, so that there is one network.
     """
-    group.average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+    gathered = (
+        buffer
+        for module in network.modules()
+        # Frozen ones are not gathered; a mean of equal numbers may differ from them.
+        if module.training
+        for buffer in module.buffers(recurse=False)
+    )
+    group.average([buffer for buffer in gathered if buffer.is_floating_point()])

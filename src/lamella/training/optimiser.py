@@ -30,7 +30,8 @@ def build_optimiser(network: nn.Module, run: RunSettings) -> Optimizer:
 
 
 def _weights(network: nn.Module, *, decay: bool) -> Iterable[nn.Parameter]:
-    return (weight for weight in network.parameters() if (weight.ndim > 1) == decay)
+    learning = (weight for weight in network.parameters() if weight.requires_grad)
+    return (weight for weight in learning if (weight.ndim > 1) == decay)
 
 
 def learning_rate(step: int, steps_per_epoch: int, run: RunSettings, *, processes: int) -> float:

@@ -1,11 +1,13 @@
 """How networks are trained."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from lamella.datasets.settings import AugmentSettings, Sampling
+from lamella.models.settings import HeadSettings
 from lamella.settings import Device, Settings
 
 RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -56,7 +58,17 @@ class RunSettings(Settings):
     """Library the network is trained with."""
 
     model: str = Field(default="resnet50", pattern=r"^[a-z0-9][a-z0-9_.]*$")
-    """Network: `resnet50`, or any name timm knows. Weights start at random."""
+    """Network: `resnet50`, `resnet101`, `inception_v3` or any other name timm knows."""
+
+    head: HeadSettings = HeadSettings()
+    """What stands between the network's pooled features and its outputs."""
+
+    weights: Path | None = None
+    """File with weights to start from, `.safetensors` or `.pt`; relative to the folder that
+    Snakemake works in. Absent: weights start at random."""
+
+    freeze: tuple[str, ...] = ()
+    """Parameters that keep their values, as patterns of their names: `["conv1.*", "layer*"]`."""
 
     epochs: int = Field(default=10, ge=1)
     """How often the training samples are gone through."""

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lamella.models.weights import file_digest
 from lamella.patches.index import PatchIndex, read_index
 from lamella.stores.json_files import read_json
 from lamella.tracking.record import now_ms
@@ -103,6 +104,7 @@ def _made_by(
         "backend": str(training.backend),
         "number of processes": training.processes,
         "device": str(training.device),
+        "weights to start from": file_digest(run.weights) if run.weights else None,
         "revision of Lamella's training": REVISION,
     }
 

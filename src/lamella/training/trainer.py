@@ -12,11 +12,11 @@ from torch.optim import Optimizer
 
 from lamella.datasets.batches import Schedule, training_batches
 from lamella.datasets.patches import PatchDataset
-from lamella.models.networks import build_network
+from lamella.models.networks import build_network, check_size
 from lamella.models.preprocess import Preprocessing
+from lamella.models.weights import Weights, freeze, load_weights, set_learning_mode
 from lamella.patches.index import PatchIndex
 from lamella.training.arithmetic import Arithmetic, Learner, compiled, prepare_arithmetic
-from lamella.training.checkpoint import Weights
 from lamella.training.checks import SPLITS
 from lamella.training.group import Group, average_statistics
 from lamella.training.metrics import Metrics, patch_metrics
@@ -95,11 +95,12 @@ class Trainer:
         """Return a training at its beginning; all ranks have the same weights.
 
         Raises:
-            TrainingError: the network is to be compiled and cannot be.
+            TrainingError: the network does not take the patches, its weights cannot be read, a
+                pattern of ``freeze`` is wrong, or it is to be compiled and cannot be.
         """
         arithmetic = prepare_arithmetic(run, training.device, rank=group.rank)
         torch.manual_seed(seed)
-        network = build_network(run.model, len(index.classes)).to(arithmetic.device)
+        network = _starting_network(run, index).to(arithmetic.device)
         if run.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         group.share_weights(network)
@@ -150,7 +151,7 @@ class Trainer:
         # Dropout and its kind draw from torch's generator: per epoch and rank, so that an epoch
         # after a resume is the epoch of an undisturbed training.
         torch.manual_seed(self.seed + _RANK_STRIDE * (epoch * self.group.size + self.group.rank))
-        self.network.train()
+        set_learning_mode(self.network)
         start, loss, mine, joint, rate = time.monotonic(), 0.0, 0, 0, 0.0
         batches = training_batches(
             self.datasets["train"], self.schedule, epoch=epoch, rank=self.group.rank
@@ -220,3 +221,13 @@ class Trainer:
         with self.group.stepping(self.optimiser):
             scaler.step(self.optimiser)
         scaler.update()
+
+
+def _starting_network(run: RunSettings, index: PatchIndex) -> nn.Module:
+    """Return the network as it is before the first step."""
+    network = build_network(run.model, len(index.classes), run.head)
+    check_size(network, run.model, index.patch_px)
+    if run.weights is not None:
+        load_weights(network, run.weights)
+    freeze(network, run.freeze)
+    return network

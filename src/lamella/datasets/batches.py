@@ -59,9 +59,17 @@ class Schedule:
 
 
 def training_batches(
-    dataset: PatchDataset, schedule: Schedule, *, epoch: int, rank: int
+    dataset: PatchDataset, schedule: Schedule, *, epoch: int, rank: int, first: int = 0
 ) -> Iterator[Batch]:
-    """Yield a rank's batches of an epoch, augmented; every rank gets the same number of them."""
+    """Yield a rank's batches of an epoch, augmented; every rank gets the same number of them.
+
+    Args:
+        dataset: The samples.
+        schedule: How they are dealt.
+        epoch: Number of the epoch.
+        rank: The rank.
+        first: Batches of the epoch that are left out, for they were learned from before.
+    """
 
     def read(joint: NDArray[np.int64]) -> Batch:
         positions = rank_share(joint, rank=rank, ranks=schedule.ranks)
@@ -74,7 +82,7 @@ def training_batches(
         )
         return Batch(positions, images, dataset.labels[positions], len(joint))
 
-    return read_ahead(read, schedule.joint_batches(dataset.labels, epoch))
+    return read_ahead(read, schedule.joint_batches(dataset.labels, epoch)[first:])
 
 
 def evaluation_batches(

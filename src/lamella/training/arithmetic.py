@@ -43,6 +43,19 @@ class Arithmetic:
         enabled = self.precision is not Precision.FLOAT32
         return torch.autocast(self.device.type, _TYPES[self.precision], enabled=enabled)
 
+    def random_state(self) -> list[torch.Tensor]:
+        """Return the states of the generators that the network draws from."""
+        states = [torch.get_rng_state()]
+        if self.device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self.device))
+        return states
+
+    def set_random_state(self, states: list[torch.Tensor]) -> None:
+        """Set the generators to the states that ``random_state`` returned."""
+        torch.set_rng_state(states[0])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(states[1], self.device)
+
 
 def check_device(run: RunSettings, training: TrainingSettings) -> None:
     """Check that the device that is asked for is here; another one is never taken instead.

@@ -1,12 +1,14 @@
 """What a training keeps on disk: its resumable state, and the best network.
 
-``state/checkpoint.pt`` is replaced at the end of every epoch. ``state/best-<epoch>.pt`` holds the
+``state/checkpoint.pt`` is replaced at the end of every epoch, and every few minutes between two
+steps of one. ``state/best-<epoch>.pt`` holds the
 best weights so far; the checkpoint names the epoch, so that the two always belong together.
 ``best.pt`` is the result: weights and all that is needed to use them. All are read with
 ``torch.load(weights_only=True)``: no pickled code.
 
-No state of a random generator is kept: all that is random is a function of seed, epoch and sample
-or rank, so an epoch is the same whether the process has run the epochs before it or not.
+All that is random is a function of seed, epoch and sample or rank, so an epoch is the same whether
+the process has run the epochs before it or not. In the middle of one, the states of torch's
+generators are kept.
 """
 
 import logging
@@ -65,13 +67,14 @@ class Checkpoint:
 
     Attributes:
         progress: How far it has come.
-        network: Weights and buffers; empty when no epoch is left.
-        optimiser: State of the optimiser; empty when no epoch is left.
+        state: What is the same on every rank: weights and buffers, optimiser, scaler of gradients;
+            empty when no epoch is left.
+        ranks: What each rank has of an epoch under way; empty between two epochs.
     """
 
     progress: Progress
-    network: Weights
-    optimiser: dict[str, Any]
+    state: dict[str, Any]
+    ranks: list[dict[str, Any]]
 
 
 class StateFolder:
@@ -107,7 +110,7 @@ class StateFolder:
             self._path.unlink()
             return None
         progress = Progress(**stored["progress"])
-        return Checkpoint(progress, stored["network"], stored["optimiser"])
+        return Checkpoint(progress, stored["state"], stored["ranks"])
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint; weights of epochs that are no longer the best are removed."""
@@ -115,8 +118,8 @@ class StateFolder:
         stored = {
             "made_by": self._made_by,
             "progress": asdict(progress),
-            "network": checkpoint.network,
-            "optimiser": checkpoint.optimiser,
+            "state": checkpoint.state,
+            "ranks": checkpoint.ranks,
         }
         _save(self._path, stored)
         for other in self._folder.glob("best-*.pt"):

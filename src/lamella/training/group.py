@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -106,6 +107,13 @@ def join_group(backend: Backend, device: Device = Device.CPU) -> Group:
     from lamella.training.horovod_group import HorovodGroup
 
     return HorovodGroup(device)
+
+
+def told(group: Group, *flags: bool) -> list[bool]:
+    """Return, on every rank and for every flag, whether any rank has raised it."""
+    raised = torch.tensor([float(flag) for flag in flags])
+    group.average([raised])
+    return [share > 0.0 for share in raised.tolist()]
 
 
 def average_statistics(network: nn.Module, group: Group) -> None:

@@ -158,6 +158,10 @@ class TrainingSettings(Settings):
     exchange_limit_s: int = Field(default=1800, ge=10)
     """Seconds that one process waits for the others before the training is given up."""
 
+    checkpoint_minutes: float = Field(default=10.0, gt=0.0)
+    """Minutes after which a training keeps its state in the middle of an epoch; it always does at
+    the end of one."""
+
     max_open_shards: int = Field(default=32, ge=1)
     """Patch files that one process keeps open at a time."""
 
@@ -195,7 +199,7 @@ class TrainingSettings(Settings):
 
     def without_limits(self) -> "TrainingSettings":
         """Return what a result depends on: with the default of every setting that changes none."""
-        limits = ("start_limit_s", "exchange_limit_s", "max_open_shards")
+        limits = ("start_limit_s", "exchange_limit_s", "checkpoint_minutes", "max_open_shards")
         fields = type(self).model_fields
         return self.model_copy(update={limit: fields[limit].default for limit in limits})
 

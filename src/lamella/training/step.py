@@ -14,7 +14,7 @@ from lamella.errors import TrainingError
 from lamella.models.networks import InferenceNetwork
 from lamella.models.preprocess import Preprocessing
 from lamella.training.arithmetic import Arithmetic, Learner
-from lamella.training.group import Group
+from lamella.training.group import Group, told
 
 Probabilities = NDArray[np.float32]
 """Shape ``(n, classes)``; rows sum to 1."""
@@ -63,21 +63,25 @@ def _precise(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def check_finite(loss: float, group: Group, where: str) -> None:
+def check_finite(loss: float, group: Group, where: str, *wishes: bool) -> list[bool]:
     """Check the losses of all ranks, on all ranks: none is left waiting for one that gave up.
 
     Args:
         loss: This rank's.
         group: The ranks.
         where: Epoch and step.
+        wishes: What this rank would like to do after the step; they go in the same exchange.
+
+    Returns:
+        For every wish whether any rank has it.
 
     Raises:
         TrainingError: one is infinite or not a number.
     """
-    broken = torch.tensor([0.0 if math.isfinite(loss) else 1.0])
-    group.average([broken])
-    if broken.item() > 0.0:
+    broken, *agreed = told(group, not math.isfinite(loss), *wishes)
+    if broken:
         raise not_finite("the loss", where)
+    return agreed
 
 
 def not_finite(what: str, where: str) -> TrainingError:

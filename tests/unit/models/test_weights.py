@@ -63,13 +63,17 @@ def test_auxiliary_classifier_of_inception_is_left_out(tmp_path):
 
 def test_weights_of_another_network_are_refused_with_their_names(tmp_path):
     weights = network(seed=2).state_dict()
-    weights["conv9.weight"] = weights.pop("conv1.weight")
+    weights["conv9.weight"] = weights.pop("conv1.0.weight")
     weights["bn1.bias"] = torch.ones(3)
     torch.save(weights, tmp_path / "w.pt")
     target = network(seed=3)
     with pytest.raises(TrainingError) as error:
         load_weights(target, tmp_path / "w.pt")
-    for fault in ("conv1.weight is missing", "conv9.weight is unknown", "bn1.bias is (3,) instead"):
+    for fault in (
+        "conv1.0.weight is missing",
+        "conv9.weight is unknown",
+        "bn1.bias is (3,) instead",
+    ):
         assert fault in str(error.value)
     assert same(target, network(seed=3))
 

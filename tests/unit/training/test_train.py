@@ -4,6 +4,7 @@ import json
 import logging
 import pickle
 import shutil
+import signal
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -17,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 import lamella.training.train
 import lamella.training.trainer
 from lamella.errors import StoreError, TrainingError
+from lamella.models.settings import HeadSettings
 from lamella.patches.index import read_index
 from lamella.stores.json_files import read_json
 from lamella.stores.tables import read_table
@@ -63,7 +65,7 @@ def train(
     )
 
 
-def train_and_break_off(index: Path, folder: Path, *, step: int) -> None:
+def train_and_break_off(index: Path, folder: Path, *, step: int, **settings) -> None:
     """Train, and end in the middle of a step of the whole training, counted from 1."""
     steps = []
     backward = lamella.training.trainer.backward
@@ -77,7 +79,7 @@ def train_and_break_off(index: Path, folder: Path, *, step: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lamella.training.trainer, "backward", counting)
         with pytest.raises(KilledError):
-            train(index, folder)
+            train(index, folder, **settings)
 
 
 def without_times(folder: Path) -> tuple:
@@ -155,6 +157,85 @@ def test_channels_last_stores_weights_in_the_usual_order(cohort, tmp_path):
     train(cohort, tmp_path, run=run)
     weights = torch.load(tmp_path / "best.pt", weights_only=True)["network"]
     assert all(tensor.is_contiguous() for tensor in weights.values())
+
+
+# Every step is a checkpoint: after 3 the first epoch is under way, after 12 the second, after 24
+# the last is learned but not judged.
+@pytest.mark.parametrize("step", [4, 13, 24])
+def test_training_broken_off_within_an_epoch_goes_on_with_the_next_step(
+    cohort, tmp_path, monkeypatch, step
+):
+    run = RUN.model_copy(update={"head": HeadSettings(hidden=(16,), dropout=0.5)})
+    often = TRAINING.model_copy(update={"checkpoint_minutes": 1e-9})
+    train(cohort, tmp_path / "undisturbed", run=run)
+    train_and_break_off(cohort, tmp_path / "broken", step=step, run=run, training=often)
+    stored = torch.load(tmp_path / "broken" / "state" / "checkpoint.pt", weights_only=True)
+    assert 8 * stored["progress"]["epoch"] + stored["ranks"][0]["course"]["step"] == step - 1
+
+    backward, steps = lamella.training.trainer.backward, []
+
+    def counting(*arguments, **keywords):
+        steps.append(1)
+        return backward(*arguments, **keywords)
+
+    monkeypatch.setattr(lamella.training.trainer, "backward", counting)
+    train(cohort, tmp_path / "broken", run=run, training=often)
+    assert len(steps) == 24 - (step - 1)
+    assert without_times(tmp_path / "broken") == without_times(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_signal_stops_the_training_after_the_step_and_keeps_its_state(
+    cohort, tmp_path, monkeypatch, undisturbed, caplog, number
+):
+    backward, steps = lamella.training.trainer.backward, []
+
+    def signalled(*arguments, **keywords):
+        steps.append(1)
+        if len(steps) == 11:
+            signal.raise_signal(number)
+        return backward(*arguments, **keywords)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(lamella.training.trainer, "backward", signalled)
+    with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as stopped:
+        train(cohort, tmp_path)
+    assert (stopped.value.code, len(steps)) == (75, 11)
+    assert "stopped by a signal after step 3 of 8 of epoch 2" in caplog.text
+    assert signal.getsignal(number) is before
+    train(cohort, tmp_path)
+    assert len(steps) == 24
+    assert without_times(tmp_path) == without_times(undisturbed)
+
+
+def test_weights_from_a_file_are_started_from_and_frozen_ones_stay(cohort, tmp_path, undisturbed):
+    run = RUN.model_copy(
+        update={"epochs": 1, "weights": undisturbed / "best.pt", "freeze": ("conv1.*", "bn1.*")}
+    )
+    train(cohort, tmp_path, run=run)
+    before = load_trained(undisturbed).network.state_dict()
+    after = load_trained(tmp_path).network.state_dict()
+    same = {key.split(".")[0] for key in before if torch.equal(before[key], after[key])}
+    assert same == {"conv1", "bn1"}
+
+
+def test_weights_of_another_content_make_a_training_start_anew(
+    cohort, tmp_path, undisturbed, caplog
+):
+    weights = shutil.copy(undisturbed / "best.pt", tmp_path / "w.pt")
+    run = RUN.model_copy(update={"weights": Path(weights)})
+    train_and_break_off(cohort, tmp_path, step=12, run=run)
+    other = torch.load(weights, weights_only=True)
+    torch.save(other["network"], weights)
+    with caplog.at_level(logging.WARNING):
+        train(cohort, tmp_path, run=run)
+    assert "made with another weights to start from; the training starts anew" in caplog.text
+
+
+def test_missing_file_of_weights_is_refused(cohort, tmp_path):
+    run = RUN.model_copy(update={"weights": tmp_path / "none.pt"})
+    with pytest.raises(TrainingError, match=r"none\.pt: the file is not there"):
+        train(cohort, tmp_path, run=run)
 
 
 def test_another_seed_gives_another_network(cohort, tmp_path, undisturbed):
@@ -363,7 +444,12 @@ def test_damaged_files_are_refused_with_the_remedy(tmp_path, undisturbed, cohort
 
 def test_limits_that_change_no_result_do_not_make_a_training_start_anew(cohort, tmp_path, caplog):
     train_and_break_off(cohort, tmp_path, step=12)
-    limits = {"start_limit_s": 11, "exchange_limit_s": 12, "max_open_shards": 3}
+    limits = {
+        "start_limit_s": 11,
+        "exchange_limit_s": 12,
+        "checkpoint_minutes": 13,
+        "max_open_shards": 3,
+    }
     with caplog.at_level(logging.INFO):
         train(cohort, tmp_path, training=TrainingSettings(**limits))
     assert "going on after epoch 1 of 3" in caplog.text

@@ -1,8 +1,19 @@
-"""The base of every settings class: frozen, closed, described by the strings below its fields."""
+"""The base of every settings class: frozen, closed, described by the strings below its fields.
 
+And the one choice that several rooms offer.
+"""
+
+from enum import StrEnum
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
+
+
+class Device(StrEnum):
+    """Where a network is trained or runs."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 class Settings(BaseModel):

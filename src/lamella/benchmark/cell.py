@@ -7,9 +7,10 @@ from pydantic import BaseModel, ConfigDict
 from lamella.benchmark.host import Host
 from lamella.benchmark.quantile import P90_QUERIES
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
-from lamella.engines.settings import Device, EngineName
+from lamella.engines.settings import EngineName
 from lamella.engines.verdict import Verdict
 from lamella.errors import StoreError
+from lamella.settings import Device
 from lamella.stores.json_files import read_json, write_json
 
 POOL_PATCHES = 1024

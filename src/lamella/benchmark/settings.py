@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from pydantic import Field, field_validator
 
-from lamella.engines.settings import Device, EngineName
-from lamella.settings import Settings
+from lamella.engines.settings import EngineName
+from lamella.settings import Device, Settings
 
 
 class BenchmarkCase(StrEnum):

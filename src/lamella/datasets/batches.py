@@ -58,9 +58,17 @@ class Schedule:
 
 
 def training_batches(
-    dataset: PatchDataset, schedule: Schedule, *, epoch: int, rank: int
+    dataset: PatchDataset, schedule: Schedule, *, epoch: int, rank: int, first: int = 0
 ) -> ReadAhead[NDArray[np.int64], Batch]:
-    """Return a rank's batches of an epoch, augmented; every rank gets the same number of them."""
+    """Return a rank's batches of an epoch, augmented; every rank gets the same number of them.
+
+    Args:
+        dataset: The samples.
+        schedule: How they are dealt.
+        epoch: Number of the epoch.
+        rank: The rank.
+        first: Batches of the epoch that are left out, for they were learned from before.
+    """
 
     def read(joint: NDArray[np.int64]) -> Batch:
         positions = rank_share(joint, rank=rank, ranks=schedule.ranks)
@@ -73,7 +81,7 @@ def training_batches(
         )
         return Batch(positions, images, dataset.labels[positions], len(joint))
 
-    joint = schedule.joint_batches(dataset.labels, epoch)
+    joint = schedule.joint_batches(dataset.labels, epoch)[first:]
     return ReadAhead(read, joint, threads=dataset.threads)
 
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from lamella.engines.load import engine_version
-from lamella.engines.settings import Device, EngineName
+from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
+from lamella.settings import Device
 
 
 @dataclass(frozen=True)

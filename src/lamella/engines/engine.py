@@ -6,8 +6,9 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.engines.settings import Device, EngineName
+from lamella.engines.settings import EngineName
 from lamella.export.description import ModelDescription
+from lamella.settings import Device
 
 
 class Engine(Protocol):

@@ -5,9 +5,10 @@ from pathlib import Path
 from types import ModuleType
 
 from lamella.engines.engine import Engine
-from lamella.engines.settings import Device, EngineName
+from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelFormat, open_model
+from lamella.settings import Device
 
 FORMATS = {
     EngineName.TORCH: ModelFormat.TORCH,

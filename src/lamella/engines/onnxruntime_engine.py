@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
 from lamella.engines.engine import CheckedEngine
-from lamella.engines.settings import Device, EngineName
+from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelDescription
+from lamella.settings import Device
 
 LOAD_ERRORS = (
     *(faults.EPFail, faults.Fail, faults.InvalidArgument, faults.InvalidGraph),

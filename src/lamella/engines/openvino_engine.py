@@ -7,9 +7,10 @@ import openvino
 from numpy.typing import NDArray
 
 from lamella.engines.engine import CheckedEngine
-from lamella.engines.settings import Device, EngineName
+from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelDescription
+from lamella.settings import Device
 
 LOAD_ERRORS = (RuntimeError,)
 """What OpenVINO raises where it cannot load a model."""

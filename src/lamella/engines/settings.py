@@ -1,10 +1,10 @@
-"""Which engines and devices there are, and how their answers are compared."""
+"""Which engines there are, and how their answers are compared."""
 
 from enum import StrEnum
 
 from pydantic import Field
 
-from lamella.settings import Settings
+from lamella.settings import Device, Settings
 
 
 class EngineName(StrEnum):
@@ -13,13 +13,6 @@ class EngineName(StrEnum):
     TORCH = "torch"
     ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
-
-
-class Device(StrEnum):
-    """Where a model runs."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 class ParitySettings(Settings):

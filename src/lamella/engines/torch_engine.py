@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch.export.passes import move_to_device_pass
 
 from lamella.engines.engine import CheckedEngine
-from lamella.engines.settings import Device, EngineName
+from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelDescription
+from lamella.settings import Device
 
 LOAD_ERRORS = (RuntimeError, ValueError, OSError, BadZipFile)
 """What torch raises where it cannot load a program."""

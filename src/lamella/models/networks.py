@@ -1,6 +1,7 @@
 """The networks, by name, and a network made ready for stored pixels."""
 
 import difflib
+from itertools import pairwise
 
 import timm
 import torch
@@ -8,6 +9,10 @@ from torch import Tensor, nn
 
 from lamella.errors import TrainingError
 from lamella.models.preprocess import Preprocessing
+from lamella.models.settings import HeadSettings
+
+PLAIN_HEAD = HeadSettings()
+"""One linear layer, as timm makes it."""
 
 
 def check_network(name: str) -> None:
@@ -27,22 +32,78 @@ def check_network(name: str) -> None:
         )
 
 
-def build_network(name: str, classes: int) -> nn.Module:
+def build_network(name: str, classes: int, head: HeadSettings = PLAIN_HEAD) -> nn.Module:
     """Return a network with random weights, drawn from torch's global generator.
 
     Args:
         name: A name of timm.
         classes: Number of outputs.
+        head: What stands between the pooled features and the outputs.
 
     Returns:
         A module that takes ``(n, 3, height, width)`` float32, normalised, and returns logits
         ``(n, classes)``.
 
     Raises:
-        TrainingError: timm has no network of that name.
+        TrainingError: timm has no network of that name, or one that is asked for a head ends in
+            something else than one linear layer.
     """
     check_network(name)
-    return timm.create_model(name, pretrained=False, num_classes=classes)
+    network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
+    if head != PLAIN_HEAD:
+        _replace_classifier(network, name, head)
+    return network
+
+
+def classifier_name(network: nn.Module) -> str | None:
+    """Return the name of the module that turns pooled features into logits.
+
+    ``None`` for networks that have several, or none that is a module of its own.
+    """
+    # timm's `get_classifier` is not told of a head that takes its place; this note is kept.
+    name = getattr(network, "pretrained_cfg", {}).get("classifier")
+    return name if isinstance(name, str) else None
+
+
+def _replace_classifier(network: nn.Module, model: str, head: HeadSettings) -> None:
+    name = classifier_name(network)
+    last = network.get_submodule(name) if name else None
+    if name is None or not isinstance(last, nn.Linear):
+        raise TrainingError(
+            "the network does not end in one linear layer, which the head would replace",
+            f"model {model!r}",
+            "Leave head out for this network, or choose another",
+        )
+    network.set_submodule(name, _head(last.in_features, last.out_features, head))
+
+
+def _head(features: int, classes: int, head: HeadSettings) -> nn.Sequential:
+    """Return hidden layers, each with its dropout, and the layer of the logits."""
+    widths = (features, *head.hidden)
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(head.dropout)]
+    if not head.hidden:
+        layers.append(nn.Dropout(head.dropout))
+    return nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+
+
+def check_size(network: nn.Module, name: str, size_px: int) -> None:
+    """Check that a network takes patches of a size; it is left in evaluation mode.
+
+    Raises:
+        TrainingError: it does not.
+    """
+    device = next(network.parameters()).device
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, 3, size_px, size_px, device=device))
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(
+            f"the network does not take patches of {size_px} pixels ({error})",
+            f"model {name!r}",
+            "Change patches.size_px, or choose another network",
+        ) from error
 
 
 class InferenceNetwork(nn.Module):

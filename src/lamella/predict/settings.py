@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from lamella.engines.settings import Device, EngineName
-from lamella.settings import Settings
+from lamella.engines.settings import EngineName
+from lamella.settings import Device, Settings
 
 
 class InferenceSettings(Settings):

@@ -18,7 +18,7 @@ from lamella.cohort.table import Slide, read_slides
 from lamella.engines.engine import Engine
 from lamella.engines.fit import check_patches_fit
 from lamella.engines.load import FORMATS, engine_version, load_engine
-from lamella.engines.settings import Device, EngineName
+from lamella.engines.settings import EngineName
 from lamella.engines.verdict import Verdict, read_parity
 from lamella.errors import SettingsError
 from lamella.export.description import ModelDescription, read_description
@@ -45,6 +45,7 @@ from lamella.predict.predictions import (
 )
 from lamella.predict.score import score_remark, slide_score
 from lamella.predict.settings import PredictSettings
+from lamella.settings import Device
 from lamella.stores.json_files import digest
 from lamella.stores.shards import ShardReader, read_stored
 from lamella.stores.tables import write_table

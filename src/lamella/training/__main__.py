@@ -14,8 +14,10 @@ Writes ``best.pt``, ``history.tsv``, ``predictions.parquet`` and, last, ``metric
 output folder, and keeps its resumable state in ``state/`` there. With ``backend: none`` the
 network is trained in this process; else this process starts ``training.processes`` ranks of
 itself (``python -m lamella.training.rank``, the same arguments), logs what they say and ends them
-all when one dies. Exit codes: 0; 1 for an error whose line stands in the log; 128 + n after
-signal n.
+all when one dies. SIGUSR1 and SIGTERM ask it to keep its state after the next step and to end.
+
+Exit codes: 0; 1 for an error whose line stands in the log; 75 when a signal has stopped it and it
+goes on when started again; 128 + n after another signal n, or where it could not stop in time.
 """
 
 import os
@@ -65,13 +67,16 @@ def _train_here(arguments: Arguments) -> None:
 
 def _launch(arguments: Arguments, words: Sequence[str]) -> None:
     from lamella.models.networks import check_network
+    from lamella.training.arithmetic import check_device
     from lamella.training.launch import launch_training
 
-    check_network(arguments.training.runs[arguments.run].model)
+    run = arguments.training.runs[arguments.run]
+    check_network(run.model)
+    check_device(run, arguments.training)
     launch_training(
         [sys.executable, "-m", "lamella.training.rank", *words],
         arguments.training.processes,
-        threads=arguments.training.runs[arguments.run].threads,
+        threads=run.threads,
         start_limit_s=arguments.training.start_limit_s,
         exchange_limit_s=arguments.training.exchange_limit_s,
     )

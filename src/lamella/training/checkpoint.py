@@ -1,12 +1,14 @@
 """What a training keeps on disk: its resumable state, and the best network.
 
-``state/checkpoint.pt`` is replaced at the end of every epoch. ``state/best-<epoch>.pt`` holds the
+``state/checkpoint.pt`` is replaced at the end of every epoch, and every few minutes between two
+steps of one. ``state/best-<epoch>.pt`` holds the
 best weights so far; the checkpoint names the epoch, so that the two always belong together.
 ``best.pt`` is the result: weights and all that is needed to use them. All are read with
 ``torch.load(weights_only=True)``: no pickled code.
 
-No state of a random generator is kept: all that is random is a function of seed, epoch and sample
-or rank, so an epoch is the same whether the process has run the epochs before it or not.
+All that is random is a function of seed, epoch and sample or rank, so an epoch is the same whether
+the process has run the epochs before it or not. In the middle of one, the states of torch's
+generators are kept.
 """
 
 import logging
@@ -19,11 +21,12 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lamella.errors import StoreError
 from lamella.models.networks import InferenceNetwork, build_network
 from lamella.models.preprocess import MEAN, STANDARD_DEVIATION, Preprocessing
+from lamella.models.weights import Weights
 from lamella.stores.atomic import replacing
 from lamella.training.settings import RunSettings
 
@@ -32,7 +35,6 @@ BEST = "best.pt"
 
 _logger = logging.getLogger(__name__)
 
-Weights = dict[str, Tensor]
 EpochRow = dict[str, float | int | None]
 """One row of ``history.tsv``."""
 
@@ -53,6 +55,11 @@ class Progress:
     best_quality: tuple[float, float] | None = None
     history: list[EpochRow] = field(default_factory=list)
 
+    def is_over(self, run: RunSettings) -> bool:
+        """Return whether all epochs are finished, or the run's patience with the last ones is."""
+        vain = self.epoch - self.best_epoch
+        return self.epoch == run.epochs or (run.patience is not None and vain >= run.patience)
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -60,13 +67,14 @@ class Checkpoint:
 
     Attributes:
         progress: How far it has come.
-        network: Weights and buffers; empty when no epoch is left.
-        optimiser: State of the optimiser; empty when no epoch is left.
+        state: What is the same on every rank: weights and buffers, optimiser, scaler of gradients;
+            empty when no epoch is left.
+        ranks: What each rank has of an epoch under way; empty between two epochs.
     """
 
     progress: Progress
-    network: Weights
-    optimiser: dict[str, Any]
+    state: dict[str, Any]
+    ranks: list[dict[str, Any]]
 
 
 class StateFolder:
@@ -102,7 +110,7 @@ class StateFolder:
             self._path.unlink()
             return None
         progress = Progress(**stored["progress"])
-        return Checkpoint(progress, stored["network"], stored["optimiser"])
+        return Checkpoint(progress, stored["state"], stored["ranks"])
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint; weights of epochs that are no longer the best are removed."""
@@ -110,8 +118,8 @@ class StateFolder:
         stored = {
             "made_by": self._made_by,
             "progress": asdict(progress),
-            "network": checkpoint.network,
-            "optimiser": checkpoint.optimiser,
+            "state": checkpoint.state,
+            "ranks": checkpoint.ranks,
         }
         _save(self._path, stored)
         for other in self._folder.glob("best-*.pt"):
@@ -171,7 +179,7 @@ def save_trained(path: Path, model: TrainedModel) -> None:
     """Write ``best.pt`` in one step; equal models make equal bytes."""
     stored = {
         "layout": LAYOUT,
-        "network": model.network.state_dict(),
+        "network": stored_weights(model.network),
         "mean": list(MEAN),
         "standard_deviation": list(STANDARD_DEVIATION),
         "name": model.name,
@@ -184,6 +192,15 @@ def save_trained(path: Path, model: TrainedModel) -> None:
         "index_digest": model.index_digest,
     }
     _save(path, stored)
+
+
+def stored_weights(network: nn.Module) -> Weights:
+    """Return weights and buffers as they are stored: in main memory, in the order of their axes."""
+    weights = network.state_dict()
+    # In its own dictionary, which also holds the versions of the modules.
+    for name, tensor in weights.items():
+        weights[name] = tensor.cpu().contiguous()
+    return weights
 
 
 def load_trained(metrics_or_folder: Path) -> TrainedModel:
@@ -200,7 +217,7 @@ def load_trained(metrics_or_folder: Path) -> TrainedModel:
     if stored["layout"] != LAYOUT:
         raise _damaged(folder / BEST, f"its layout is not {LAYOUT!r}")
     run = RunSettings.from_params(stored["settings"])
-    network = build_network(run.model, len(stored["classes"]))
+    network = build_network(run.model, len(stored["classes"]), run.head)
     network.load_state_dict(stored["network"])
     return TrainedModel(
         network=network.eval(),

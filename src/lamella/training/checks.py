@@ -20,7 +20,7 @@ def check_trainable(index: PatchIndex, run: RunSettings, training: TrainingSetti
     Raises:
         TrainingError: a patient, a slide or copies of a slide stand in two splits; no patch has a
             label; a split has no labelled patch; a class has none in training; the joint batch is
-            larger than the training set.
+            larger than the training set; the file of weights to start from is missing.
     """
     _check_no_leak(index)
     if not (index.table["label"] >= 0).any():
@@ -33,6 +33,8 @@ def check_trainable(index: PatchIndex, run: RunSettings, training: TrainingSetti
         _check_not_empty(index.table, split)
     _check_classes(index)
     _check_batch(len(labelled(index.table, "train")), run, training)
+    if run.weights is not None and not run.weights.is_file():
+        raise TrainingError("the file is not there", str(run.weights), "Correct weights of the run")
 
 
 def _check_no_leak(index: PatchIndex) -> None:
@@ -106,11 +108,12 @@ def _classes_without_samples(index: PatchIndex) -> Iterator[str]:
 
 def _check_batch(samples: int, run: RunSettings, training: TrainingSettings) -> None:
     per_epoch = min(samples, run.patches_per_epoch or samples)
-    joint = run.batch_size * training.processes
+    joint = run.batch_size * run.accumulate * training.processes
+    parts = f" x accumulate {run.accumulate}" if run.accumulate > 1 else ""
     if joint > per_epoch:
         raise TrainingError(
-            f"a batch of {run.batch_size} x {training.processes} processes = {joint} is larger "
-            f"than an epoch of {per_epoch} training patches",
+            f"a batch of {run.batch_size}{parts} x {training.processes} processes = {joint} is"
+            f" larger than an epoch of {per_epoch} training patches",
             "batch_size of the run",
-            f"Set it to at most {per_epoch // training.processes}, or add patches",
+            f"Set it to at most {per_epoch * run.batch_size // joint}, or add patches",
         )

@@ -1,11 +1,14 @@
 """The processes that train one network together, as each of them (a rank) sees the others."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lamella.settings import Device
 from lamella.training.settings import Backend
 
 Value = TypeVar("Value")
@@ -24,12 +27,22 @@ class Group(Protocol):
         """Give every rank the parameters and buffers of rank 0."""
         ...
 
-    def averaging(self, optimiser: Optimizer, network: nn.Module) -> Optimizer:
-        """Return an optimiser that steps along the mean of all ranks' gradients."""
+    def averaging(self, optimiser: Optimizer, network: nn.Module, *, parts: int) -> Optimizer:
+        """Return an optimiser that steps along the mean of all ranks' gradients.
+
+        Args:
+            optimiser: That of this rank.
+            network: The network whose weights it changes.
+            parts: Times that gradients are added up before each step.
+        """
         ...
 
-    def step(self, optimiser: Optimizer) -> None:
-        """Step, once the gradients of all ranks are averaged."""
+    def average_gradients(self, optimiser: Optimizer) -> None:
+        """Wait until the gradients of an ``averaging`` optimiser are the mean of all ranks'."""
+        ...
+
+    def stepping(self, optimiser: Optimizer) -> AbstractContextManager[None]:
+        """Return a block in which the optimiser steps along gradients that are averaged."""
         ...
 
     def average(self, tensors: Sequence[Tensor]) -> None:
@@ -54,13 +67,16 @@ class SingleProcess:
     def share_weights(self, network: nn.Module) -> None:
         """Nobody to share with."""
 
-    def averaging(self, optimiser: Optimizer, network: nn.Module) -> Optimizer:
+    def averaging(self, optimiser: Optimizer, network: nn.Module, *, parts: int) -> Optimizer:
         """Return the optimiser: the mean of one gradient is the gradient."""
         return optimiser
 
-    def step(self, optimiser: Optimizer) -> None:
-        """Step."""
-        optimiser.step()
+    def average_gradients(self, optimiser: Optimizer) -> None:
+        """The mean of one gradient is the gradient."""
+
+    def stepping(self, optimiser: Optimizer) -> AbstractContextManager[None]:
+        """Nothing is different in the block."""
+        return nullcontext()
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """The mean of one is itself."""
@@ -74,18 +90,30 @@ class SingleProcess:
         return [value]
 
 
-def join_group(backend: Backend) -> Group:
+def join_group(backend: Backend, device: Device = Device.CPU) -> Group:
     """Return the group that this process belongs to.
 
+    Args:
+        backend: How the processes exchange gradients.
+        device: Where the gradients are.
+
     Raises:
-        TrainingError: Horovod is asked for, but is not built, or no launcher started this process.
+        TrainingError: Horovod is asked for, but is not built, or not for that device, or no
+            launcher started this process.
     """
     if backend is Backend.NONE:
         return SingleProcess()
     # Imported here: Horovod is built only where several processes train.
     from lamella.training.horovod_group import HorovodGroup
 
-    return HorovodGroup()
+    return HorovodGroup(device)
+
+
+def told(group: Group, *flags: bool) -> list[bool]:
+    """Return, on every rank and for every flag, whether any rank has raised it."""
+    raised = torch.tensor([float(flag) for flag in flags])
+    group.average([raised])
+    return [share > 0.0 for share in raised.tolist()]
 
 
 def average_statistics(network: nn.Module, group: Group) -> None:
@@ -94,4 +122,11 @@ def average_statistics(network: nn.Module, group: Group) -> None:
     Each rank gathers them over its own samples; before the network is judged or stored, all ranks
     take the mean, so that there is one network.
     """
-    group.average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+    gathered = (
+        buffer
+        for module in network.modules()
+        # Frozen ones are not gathered; a mean of equal numbers may differ from them.
+        if module.training
+        for buffer in module.buffers(recurse=False)
+    )
+    group.average([buffer for buffer in gathered if buffer.is_floating_point()])

@@ -3,27 +3,46 @@
 import faulthandler
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TypeVar, cast
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lamella.errors import TrainingError
+from lamella.settings import Device
 from lamella.training.meeting_place import EXCHANGE_LIMIT_VARIABLE
 
 Value = TypeVar("Value")
 
 
+class _Contiguous:
+    """A "compression" of Horovod's: the order of axes in memory that it can exchange."""
+
+    @staticmethod
+    def compress(tensor: Tensor) -> tuple[Tensor, None]:
+        """Return the tensor in that order, the same where it has it; and nothing to undo it by."""
+        return tensor.contiguous(), None
+
+    @staticmethod
+    def decompress(tensor: Tensor, _: None) -> Tensor:
+        """Return the tensor."""
+        return tensor
+
+
 class HorovodGroup:
     """All ranks that were launched together; made once per process.
 
+    Args:
+        device: Where the gradients are.
+
     Raises:
-        TrainingError: Horovod was built without PyTorch, or no launcher started this process.
+        TrainingError: Horovod was built without PyTorch, or without CUDA where the gradients are on
+            a GPU, or no launcher started this process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: Device = Device.CPU) -> None:
         import horovod.torch as horovod
 
         # The import succeeds even when the compiled part is missing; `init` is not there then.
@@ -32,6 +51,12 @@ class HorovodGroup:
                 "Horovod is installed without its PyTorch part",
                 "training.backend: horovod",
                 "Run `make setup`, which builds it, or set backend: none and processes: 1",
+            )
+        if device is Device.CUDA and not horovod.cuda_built():
+            raise TrainingError(
+                "Horovod was built without CUDA and cannot exchange what is on a GPU",
+                "training.device: cuda",
+                "Set backend: none and processes: 1, or device: cpu",
             )
         if "HOROVOD_RANK" not in os.environ:
             raise TrainingError(
@@ -47,24 +72,37 @@ class HorovodGroup:
 
     def share_weights(self, network: nn.Module) -> None:
         """Give every rank the parameters and buffers of rank 0."""
+        state = network.state_dict()
+        # Horovod takes no other order of axes; `contiguous` copies only what has one.
+        sent = {name: tensor.contiguous() for name, tensor in state.items()}
         with self._limited():
-            self._horovod.broadcast_parameters(network.state_dict(), root_rank=0)
+            self._horovod.broadcast_parameters(sent, root_rank=0)
+        for name, tensor in state.items():
+            tensor.copy_(sent[name])
 
-    def averaging(self, optimiser: Optimizer, network: nn.Module) -> Optimizer:
+    def averaging(self, optimiser: Optimizer, network: nn.Module, *, parts: int) -> Optimizer:
         """Return an optimiser that steps along the mean of all ranks' gradients.
 
-        Its state is shared with ``load_state_dict(broadcast(...))``: Horovod's own
-        ``broadcast_optimizer_state`` fills a fresh optimiser by taking a real step.
+        They are exchanged while the last part's are still computed. Its state is shared with
+        ``load_state_dict(broadcast(...))``: Horovod's own ``broadcast_optimizer_state`` fills a
+        fresh optimiser by taking a real step.
         """
         wrapped = self._horovod.DistributedOptimizer(
-            optimiser, named_parameters=network.named_parameters()
+            optimiser,
+            named_parameters=network.named_parameters(),
+            backward_passes_per_step=parts,
+            compression=_Contiguous,
         )
         return cast(Optimizer, wrapped)
 
-    def step(self, optimiser: Optimizer) -> None:
-        """Step, once the gradients of all ranks are averaged."""
+    def average_gradients(self, optimiser: Optimizer) -> None:
+        """Wait until the gradients of an ``averaging`` optimiser are the mean of all ranks'."""
         with self._limited():
-            optimiser.step()
+            cast(Any, optimiser).synchronize()
+
+    def stepping(self, optimiser: Optimizer) -> AbstractContextManager[None]:
+        """Return a block in which the optimiser steps along gradients that are averaged."""
+        return cast(AbstractContextManager[None], cast(Any, optimiser).skip_synchronize())
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace float tensors by their mean over the ranks, in one exchange."""

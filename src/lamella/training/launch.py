@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -10,16 +11,19 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import NoReturn
 
 from lamella.errors import TrainingError
 from lamella.training.lifeline import LAUNCHER_VARIABLE
 from lamella.training.meeting_place import meeting_place
+from lamella.training.stopping import EXIT_STOPPED, STOP_SIGNALS
 
 _logger = logging.getLogger(__name__)
 _POLL_S = 0.05
-_GRACE_S = 5.0
-"""Seconds between the polite and the final signal."""
+_LAST_LINES_S = 5.0
+"""Seconds for the last lines of a rank that has ended."""
+
+_STOP_LIMIT_S = 20.0
+"""Seconds that ranks have after SIGTERM to keep their state: SLURM kills after 30 (KillWait)."""
 
 _MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
@@ -28,6 +32,14 @@ _MEMORY = {
 """Has the C library keep freed memory for the next step, instead of giving it back to the kernel
 and asking for it again: a tenth of the processor time of a step on patches of 64 pixels. Man 3
 mallopt."""
+
+
+@dataclass
+class _Stop:
+    """What signals have asked the launcher for."""
+
+    asked: bool = False
+    deadline_s: float = math.inf
 
 
 @dataclass
@@ -52,6 +64,9 @@ def launch_training(
     What the ranks print is logged. The ranks end when this process ends, whatever ends it.
     Call it from the main thread: Linux ties the ranks' lives to the thread that started them.
 
+    SIGUSR1 and SIGTERM are passed on to the ranks as SIGUSR1, whatever time they then take; after
+    SIGTERM they have 20 seconds.
+
     Args:
         command: Program and arguments; it must call ``end_with_launcher`` and ``join_group``.
         processes: Number of ranks.
@@ -61,9 +76,11 @@ def launch_training(
 
     Raises:
         TrainingError: a rank ended with another code than 0; the others were ended.
+        SystemExit: code ``EXIT_STOPPED`` when the ranks have stopped and kept their state; 143 when
+            they did not in time after SIGTERM.
     """
     with (
-        _ending_on_signals(),
+        _noting_signals() as stop,
         meeting_place(
             processes, start_limit_s=start_limit_s, exchange_limit_s=exchange_limit_s
         ) as environments,
@@ -72,7 +89,7 @@ def launch_training(
         try:
             for number, variables in enumerate(environments):
                 ranks.append(_start(command, number, variables, threads))
-            _wait(ranks)
+            _wait(ranks, stop)
         finally:
             _end(ranks)
 
@@ -86,15 +103,20 @@ def _start(command: Sequence[str], number: int, variables: dict[str, str], threa
         "OMP_NUM_THREADS": str(threads),
         "PYTHONUNBUFFERED": "1",
     }
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
+    # A rank inherits that signals wait, until it listens to them: none ends it as it starts.
+    waiting = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
     reader = threading.Thread(target=_log_lines, args=(number, process), daemon=True)
     reader.start()
     return _Rank(number, process, reader)
@@ -111,22 +133,31 @@ def _log_lines(number: int, process: "subprocess.Popen[str]") -> None:
             _logger.log(level, "rank %d: %s", number, text)
 
 
-def _wait(ranks: Sequence[_Rank]) -> None:
+def _wait(ranks: Sequence[_Rank], stop: _Stop) -> None:
     """Return when all ranks ended well; raise as soon as one did not."""
+    told = False
     while None in (codes := [rank.process.poll() for rank in ranks]):
         _check(codes)
+        if stop.asked and not told:
+            told = True
+            for rank in ranks:
+                rank.process.send_signal(signal.SIGUSR1)
+        if time.monotonic() > stop.deadline_s:
+            raise SystemExit(128 + signal.SIGTERM)
         time.sleep(_POLL_S)
     _check(codes)
+    if EXIT_STOPPED in codes:
+        raise SystemExit(EXIT_STOPPED)
 
 
 def _check(codes: Sequence[int | None]) -> None:
     """Raise for a rank that ended badly; a signal is told rather than the codes it led to."""
-    for code in sorted(code for code in codes if code):
+    for code in sorted(code for code in codes if code and code != EXIT_STOPPED):
         raise TrainingError(
             _obituary(code),
             f"rank {codes.index(code)} of {len(codes)}",
             "Its last lines above say why; the other ranks were ended. "
-            "Started again, the training goes on from the last finished epoch",
+            "Started again, the training goes on from its last checkpoint",
         )
 
 
@@ -138,29 +169,27 @@ def _obituary(code: int) -> str:
 
 
 def _end(ranks: Sequence[_Rank]) -> None:
-    """End what still runs: politely, then for good; then read the last lines."""
-    running = [rank for rank in ranks if rank.process.poll() is None]
-    for rank in running:
-        rank.process.terminate()
-    deadline = time.monotonic() + _GRACE_S
-    for rank in running:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            rank.process.wait(max(0.0, deadline - time.monotonic()))
+    """End what still runs, at once: a group that is broken has nothing to keep."""
+    for rank in ranks:
         rank.process.kill()
         rank.process.wait()
     for rank in ranks:
-        rank.reader.join(_GRACE_S)
+        rank.reader.join(_LAST_LINES_S)
 
 
 @contextlib.contextmanager
-def _ending_on_signals() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that ranks are ended before this process ends."""
+def _noting_signals() -> Iterator[_Stop]:
+    """Note the signals that ask to stop; the ranks are told in ``_wait``."""
+    stop = _Stop()
 
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
+    def note(number: int, frame: FrameType | None) -> None:
+        stop.asked = True
+        if number == signal.SIGTERM:
+            stop.deadline_s = min(stop.deadline_s, time.monotonic() + _STOP_LIMIT_S)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
     try:
-        yield
+        yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterable
 
 from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from lamella.training.settings import Optimiser, RunSettings
+from lamella.training.settings import Decay, Optimiser, RunSettings
 
 _MOMENTUM = 0.9
 
@@ -15,6 +15,7 @@ def build_optimiser(network: nn.Module, run: RunSettings) -> Optimizer:
     """Return the optimiser of a run; biases and normalisation layers do not decay.
 
     Source:
+        Adam: Kingma and Ba, ICLR 2015, arXiv:1412.6980.
         AdamW: Loshchilov and Hutter, ICLR 2019, arXiv:1711.05101.
         No decay of biases and normalisation: He et al., CVPR 2019, arXiv:1812.01187.
     """
@@ -24,30 +25,59 @@ def build_optimiser(network: nn.Module, run: RunSettings) -> Optimizer:
     ]
     if run.optimiser is Optimiser.SGD:
         return SGD(groups, lr=run.learning_rate, momentum=_MOMENTUM, nesterov=True)
-    return AdamW(groups, lr=run.learning_rate)
+    kind = AdamW if run.optimiser is Optimiser.ADAMW else Adam
+    return kind(groups, lr=run.learning_rate)
 
 
 def _weights(network: nn.Module, *, decay: bool) -> Iterable[nn.Parameter]:
-    return (weight for weight in network.parameters() if (weight.ndim > 1) == decay)
+    learning = (weight for weight in network.parameters() if weight.requires_grad)
+    return (weight for weight in learning if (weight.ndim > 1) == decay)
 
 
-def learning_rate(step: int, steps: int, *, highest: float, warmup_share: float) -> float:
-    """Return the learning rate of a step: a line up to ``highest``, then a cosine down to 0.
+def learning_rate(step: int, steps_per_epoch: int, run: RunSettings, *, processes: int) -> float:
+    """Return the learning rate of a step: a line up to the highest, then what ``decay`` says.
 
     Args:
-        step: Number of the step, from 0.
-        steps: Steps of the whole training.
-        highest: Rate at the end of the warm-up.
-        warmup_share: Share of the steps in which the rate rises, in ``[0, 1)``.
+        step: Number of the step in the whole training, from 0.
+        steps_per_epoch: Steps of an epoch.
+        run: Highest rate, warm-up and decay.
+        processes: Processes that train together.
+
+    Source:
+        Warm-up, and a rate that grows with the joined batch: Goyal et al., arXiv:1706.02677.
+    """
+    steps = run.epochs * steps_per_epoch
+    warmup = int(steps * run.warmup_share)
+    highest = run.learning_rate
+    if run.scale_learning_rate:
+        highest *= run.accumulate * processes
+    if step < warmup:
+        return highest * (step + 1) / warmup
+    epochs = (step - warmup) / steps_per_epoch
+    return highest * _decayed(run, (step - warmup) / (steps - warmup), epochs)
+
+
+def _decayed(run: RunSettings, share: float, epochs: float) -> float:
+    """Return what is left of the highest rate.
+
+    Args:
+        run: Kind of the decay.
+        share: How much of the training after the warm-up is over, in ``[0, 1)``.
+        epochs: Epochs since the warm-up.
 
     Source:
         Cosine: Loshchilov and Hutter, ICLR 2017, arXiv:1608.03983.
-        Warm-up: Goyal et al., arXiv:1706.02677.
+        Step: He et al., CVPR 2016, doi:10.1109/CVPR.2016.90.
     """
-    warmup = int(steps * warmup_share)
-    if step < warmup:
-        return highest * (step + 1) / warmup
-    return highest * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+    match run.decay:
+        case Decay.COSINE:
+            return 0.5 * (1.0 + math.cos(math.pi * share))
+        case Decay.EXPONENTIAL:
+            return math.pow(run.decay_factor, epochs / run.decay_epochs)
+        case Decay.STEP:
+            return math.pow(run.decay_factor, epochs // run.decay_epochs)
+        case Decay.CONSTANT:
+            return 1.0
 
 
 def set_learning_rate(optimiser: Optimizer, rate: float) -> None:

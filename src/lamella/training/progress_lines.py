@@ -3,6 +3,7 @@
 import logging
 import time
 
+from lamella.training.course import Course
 from lamella.training.metrics import Metrics
 
 _logger = logging.getLogger(__name__)
@@ -15,37 +16,32 @@ class ProgressLines:
     Args:
         epochs: Epochs of the whole training.
         steps: Steps per epoch.
-        done: Epochs that were finished before.
+        first: The epoch that this process begins with, and the steps of it that are finished.
         speaks: Whether this rank writes.
     """
 
-    def __init__(self, *, epochs: int, steps: int, done: int, speaks: bool) -> None:
+    def __init__(self, *, epochs: int, steps: int, first: Course, speaks: bool) -> None:
         self._epochs = epochs
         self._steps = steps
-        self._first = done * steps
+        self._first = (first.epoch - 1) * steps + first.step
         self._speaks = speaks
         self._start = self._last = time.monotonic()
 
-    def step(self, epoch: int, step: int, *, loss: float, samples_per_s: float) -> None:
-        """Report a finished step.
-
-        Args:
-            epoch: Number of the epoch, from 1.
-            step: Number of the step in it, from 1.
-            loss: Mean loss of this rank's samples so far in the epoch.
-            samples_per_s: Speed of all ranks together.
-        """
+    def step(self, course: Course) -> None:
+        """Report a finished step, with this rank's loss and the speed of all ranks together."""
         now = time.monotonic()
         if not self._speaks or now - self._last < _EVERY_S:
             return
         self._last = now
         _logger.info(
             "epoch %d/%d step %d/%d loss %.3f %.1f images/s, %s left",
-            *(epoch, self._epochs, step, self._steps, loss, samples_per_s),
-            duration(self._left_s(epoch, step)),
+            *(course.epoch, self._epochs, course.step, self._steps),
+            course.loss / course.mine,
+            course.joint / course.seconds,
+            duration(self._left_s(course.epoch, course.step)),
         )
 
-    def epoch(self, epoch: int, *, train_loss: float, speed: float, metrics: Metrics) -> None:
+    def epoch(self, epoch: int, train_loss: float, speed: float, metrics: Metrics) -> None:
         """Report a finished epoch; ``speed`` in samples per second, ``metrics`` of validation."""
         if self._speaks:
             _logger.info(

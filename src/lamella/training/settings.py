@@ -1,12 +1,14 @@
 """How networks are trained."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from lamella.datasets.settings import AugmentSettings, Sampling
-from lamella.settings import Settings
+from lamella.models.settings import HeadSettings
+from lamella.settings import Device, Settings
 
 RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -28,7 +30,25 @@ class Optimiser(StrEnum):
     """The rule by which gradients change the weights."""
 
     ADAMW = "adamw"
+    ADAM = "adam"
     SGD = "sgd"
+
+
+class Decay(StrEnum):
+    """How the learning rate falls after the warm-up."""
+
+    COSINE = "cosine"
+    EXPONENTIAL = "exponential"
+    STEP = "step"
+    CONSTANT = "constant"
+
+
+class Precision(StrEnum):
+    """Numbers in which the network learns."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
 
 
 class RunSettings(Settings):
@@ -38,26 +58,73 @@ class RunSettings(Settings):
     """Library the network is trained with."""
 
     model: str = Field(default="resnet50", pattern=r"^[a-z0-9][a-z0-9_.]*$")
-    """Network: `resnet50`, or any name timm knows. Weights start at random."""
+    """Network: `resnet50`, `resnet101`, `inception_v3` or any other name timm knows."""
+
+    head: HeadSettings = HeadSettings()
+    """What stands between the network's pooled features and its outputs."""
+
+    weights: Path | None = None
+    """File with weights to start from, `.safetensors` or `.pt`; relative to the folder that
+    Snakemake works in. Absent: weights start at random."""
+
+    freeze: tuple[str, ...] = ()
+    """Parameters that keep their values, as patterns of their names: `["conv1.*", "layer*"]`."""
 
     epochs: int = Field(default=10, ge=1)
     """How often the training samples are gone through."""
 
     # Below 4, a ragged batch could leave one sample to a process; batch normalisation needs two.
     batch_size: int = Field(default=16, ge=4)
-    """Samples per step and process; the joined batch is this times `training.processes`."""
+    """Samples that a process works on at a time; the joined batch of a step is this times
+    `accumulate` times `training.processes`."""
+
+    accumulate: int = Field(default=1, ge=1)
+    """Parts of a process's batch that are worked on one after the other before a step is taken: the
+    gradient of a joined batch as many times as large, in the memory of one part."""
+
+    patience: int | None = Field(default=None, ge=1)
+    """Epochs without a better one on validation, after which the training ends; absent: never."""
 
     optimiser: Optimiser = Optimiser.ADAMW
-    """`adamw`, or `sgd` with Nesterov momentum 0.9."""
+    """`adamw`, `adam`, or `sgd` with Nesterov momentum 0.9."""
 
     learning_rate: float = Field(default=1e-3, gt=0.0)
-    """Highest learning rate; it is not scaled with the number of processes."""
+    """Highest learning rate."""
+
+    scale_learning_rate: bool = False
+    """Multiply the learning rate by `accumulate` times `training.processes`: it is then that of
+    `batch_size` samples, and grows in line with the joined batch."""
 
     warmup_share: float = Field(default=0.1, ge=0.0, lt=1.0)
-    """Share of all steps in which the learning rate rises; after it, it falls along a cosine."""
+    """Share of all steps in which the learning rate rises in a line; then it falls."""
+
+    decay: Decay = Decay.COSINE
+    """How it falls: `cosine`, to 0 at the last step; `exponential` and `step`, to `decay_factor`
+    of itself every `decay_epochs`, steadily or at once; `constant`, not at all."""
+
+    decay_factor: float = Field(default=0.1, gt=0.0, lt=1.0)
+    """Share of the learning rate that is left after `decay_epochs`; not for other decays."""
+
+    decay_epochs: float = Field(default=3.0, gt=0.0)
+    """Epochs, counted from the end of the warm-up; not for other decays."""
 
     weight_decay: float = Field(default=0.05, ge=0.0)
-    """Weight decay; normalisation layers and biases are left out."""
+    """Weight decay; normalisation layers and biases are left out. With `adamw` weights shrink by
+    this times the learning rate in every step; with `adam` and `sgd` it times the weight is added
+    to the gradient, for which 0.0001 is usual."""
+
+    clip_norm: float | None = Field(default=None, gt=0.0)
+    """Longest gradient, as the norm over all weights; a longer one is shortened. Absent: any."""
+
+    precision: Precision = Precision.FLOAT32
+    """Numbers in which the network learns: `bfloat16`, or `float16` on a GPU, by automatic mixed
+    precision. It is judged and stored in `float32`."""
+
+    channels_last: bool = False
+    """Keep the weights of convolutions with the channels last, as the patches are."""
+
+    compile: bool = False
+    """Learn with the network compiled by torch.compile, which needs a C++ compiler."""
 
     sampling: Sampling = Sampling.NATURAL
     """`natural`: every sample once per epoch; `balanced`: equally many of every class, some of
@@ -82,11 +149,18 @@ class TrainingSettings(Settings):
     processes: int = Field(default=1, ge=1, le=64)
     """Processes that train one network together, on this machine."""
 
+    device: Device = Device.CPU
+    """Where networks are trained; with `cuda` every process has a GPU of its own."""
+
     start_limit_s: int = Field(default=300, ge=10)
     """Seconds that the processes have to find each other."""
 
     exchange_limit_s: int = Field(default=1800, ge=10)
     """Seconds that one process waits for the others before the training is given up."""
+
+    checkpoint_minutes: float = Field(default=10.0, gt=0.0)
+    """Minutes after which a training keeps its state in the middle of an epoch; it always does at
+    the end of one."""
 
     max_open_shards: int = Field(default=32, ge=1)
     """Patch files that one process keeps open at a time."""
@@ -104,6 +178,9 @@ class TrainingSettings(Settings):
     def _check(self) -> Self:
         if self.backend is Backend.NONE and self.processes > 1:
             raise ValueError(f"processes is {self.processes}, which needs backend: horovod")
+        for name, run in self.runs.items():
+            if run.precision is Precision.FLOAT16 and self.device is Device.CPU:
+                raise ValueError(f"precision of run {name!r} is float16, which needs device: cuda")
         if min(self.seeds) < 0:
             raise ValueError(f"seeds holds {min(self.seeds)}, which is below 0")
         if len(set(self.seeds)) < len(self.seeds):
@@ -122,7 +199,7 @@ class TrainingSettings(Settings):
 
     def without_limits(self) -> "TrainingSettings":
         """Return what a result depends on: with the default of every setting that changes none."""
-        limits = ("start_limit_s", "exchange_limit_s", "max_open_shards")
+        limits = ("start_limit_s", "exchange_limit_s", "checkpoint_minutes", "max_open_shards")
         fields = type(self).model_fields
         return self.model_copy(update={limit: fields[limit].default for limit in limits})
 

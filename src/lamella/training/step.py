@@ -13,48 +13,75 @@ from lamella.datasets.patches import PatchDataset
 from lamella.errors import TrainingError
 from lamella.models.networks import InferenceNetwork
 from lamella.models.preprocess import Preprocessing
-from lamella.training.group import Group
+from lamella.training.arithmetic import Arithmetic, Learner
+from lamella.training.group import Group, told
 
 Probabilities = NDArray[np.float32]
 """Shape ``(n, classes)``; rows sum to 1."""
 
 
-def prepare_arithmetic(threads: int) -> None:
-    """Set the number of threads, and have torch refuse operations that vary from run to run."""
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-
-
-def backward(network: nn.Module, preprocessing: Preprocessing, batch: Batch, ranks: int) -> float:
-    """Add the gradients of a rank's batch to the parameters.
+def backward(
+    learner: Learner,
+    preprocessing: Preprocessing,
+    batch: Batch,
+    arithmetic: Arithmetic,
+    *,
+    ranks: int,
+    parts: int = 1,
+) -> float:
+    """Add the gradients of a rank's batch to the parameters, part by part.
 
     The loss is weighted such that the mean of the gradients over the ranks is the gradient of the
-    joint batch's mean loss, also where ranks have unequal numbers of samples.
+    joint batch's mean loss, also where ranks or parts have unequal numbers of samples.
+
+    Args:
+        learner: From normalised images to logits, in training mode.
+        preprocessing: From stored pixels to normalised images.
+        batch: The rank's share of the joint batch.
+        arithmetic: Where and in which numbers to compute.
+        ranks: Number of ranks.
+        parts: Parts of the batch that the network sees one after the other.
 
     Returns:
         The sum of the samples' losses.
     """
-    logits: Tensor = network(preprocessing(torch.from_numpy(batch.images)))
-    loss = cross_entropy(logits, torch.from_numpy(batch.labels), reduction="sum")
-    (loss * (ranks / batch.joint_size)).backward()  # type: ignore[no-untyped-call]
-    return loss.item()
+    total = 0.0
+    images, labels = (np.array_split(each, parts) for each in (batch.images, batch.labels))
+    for seen, truth in zip(images, labels, strict=True):
+        pixels, target = (torch.from_numpy(each).to(arithmetic.device) for each in (seen, truth))
+        with arithmetic.mixed():
+            logits = learner(preprocessing(pixels))
+        loss = cross_entropy(_precise(logits), target, reduction="sum")
+        weighted = arithmetic.scaler.scale(loss * (ranks / batch.joint_size))
+        weighted.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    return total
 
 
-def check_finite(loss: float, group: Group, where: str) -> None:
+def _precise(logits: Tensor) -> Tensor:
+    """Return logits in float32 at least: the loss of one sample is below bfloat16's resolution."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def check_finite(loss: float, group: Group, where: str, *wishes: bool) -> list[bool]:
     """Check the losses of all ranks, on all ranks: none is left waiting for one that gave up.
 
     Args:
         loss: This rank's.
         group: The ranks.
         where: Epoch and step.
+        wishes: What this rank would like to do after the step; they go in the same exchange.
+
+    Returns:
+        For every wish whether any rank has it.
 
     Raises:
         TrainingError: one is infinite or not a number.
     """
-    broken = torch.tensor([0.0 if math.isfinite(loss) else 1.0])
-    group.average([broken])
-    if broken.item() > 0.0:
+    broken, *agreed = told(group, not math.isfinite(loss), *wishes)
+    if broken:
         raise not_finite("the loss", where)
+    return agreed
 
 
 def not_finite(what: str, where: str) -> TrainingError:
@@ -72,6 +99,7 @@ def predict(
     dataset: PatchDataset,
     group: Group,
     *,
+    device: torch.device,
     batch_size: int,
     classes: int,
 ) -> Probabilities:
@@ -82,6 +110,7 @@ def predict(
         preprocessing: From stored pixels to normalised images.
         dataset: The samples, at least one.
         group: The ranks.
+        device: Where network and preprocessing are.
         batch_size: Most samples at a time.
         classes: Number of classes.
 
@@ -92,7 +121,8 @@ def predict(
     mine: list[tuple[NDArray[np.int64], Probabilities]] = []
     with torch.inference_mode():
         for batch in evaluation_batches(dataset, batch_size, rank=group.rank, ranks=group.size):
-            mine.append((batch.positions, inference(torch.from_numpy(batch.images)).numpy()))
+            answers = inference(torch.from_numpy(batch.images).to(device))
+            mine.append((batch.positions, answers.cpu().numpy()))
     probabilities = np.full((len(dataset), classes), np.nan, dtype=np.float32)
     for part in group.gather(mine):
         for positions, values in part:

@@ -1,23 +1,33 @@
 """Train a network for one seed: every rank runs this, from top to bottom."""
 
 import logging
-import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from lamella.models.weights import file_digest
 from lamella.patches.index import PatchIndex, read_index
 from lamella.stores.json_files import read_json
 from lamella.tracking.record import now_ms
 from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
 from lamella.training import REVISION
-from lamella.training.checkpoint import Checkpoint, EpochRow, Progress, StateFolder, TrainedModel
+from lamella.training.arithmetic import check_device
+from lamella.training.checkpoint import (
+    Checkpoint,
+    EpochRow,
+    Progress,
+    StateFolder,
+    TrainedModel,
+)
 from lamella.training.checks import check_trainable
-from lamella.training.group import join_group
+from lamella.training.course import Course
+from lamella.training.group import join_group, told
+from lamella.training.keep import Keeper
 from lamella.training.metrics import Metrics, quality
 from lamella.training.progress_lines import ProgressLines
 from lamella.training.results import METRICS, Judged, history_row, write_results
 from lamella.training.settings import RunSettings, TrainingSettings
+from lamella.training.stopping import EXIT_STOPPED, listening
 from lamella.training.tracked import training_record
 from lamella.training.trainer import EpochResult, Trainer
 
@@ -52,27 +62,17 @@ def train_model(
         TrainingError: the training cannot start (see ``check_trainable``), or its loss is no longer
             finite.
         StoreError: a shard or a checkpoint is missing or damaged.
+        SystemExit: code ``EXIT_STOPPED``; a signal asked for it, and the state is kept.
     """
     started_ms = now_ms()
     patches = read_index(index)
     check_trainable(patches, run, training)
-    group = join_group(training.backend)
+    check_device(run, training)
+    group = join_group(training.backend, training.device)
     trainer = Trainer.build(patches, run, seed=seed, training=training, group=group)
     state = StateFolder(output_folder / "state", _made_by(patches, run, seed, training))
 
-    progress = _resume(trainer, state)
-    lines = ProgressLines(
-        epochs=run.epochs, steps=trainer.steps, done=progress.epoch, speaks=group.rank == 0
-    )
-    for epoch in range(progress.epoch + 1, run.epochs + 1):
-        start = time.monotonic()
-        result = trainer.train_epoch(epoch, lines)
-        validation = trainer.judge("validation", trainer.probabilities("validation", epoch))
-        _advance(progress, epoch, result, validation, seconds=time.monotonic() - start)
-        if group.rank == 0:
-            _keep(trainer, state, progress)
-        lines.epoch(epoch, train_loss=result.loss, speed=result.samples_per_s, metrics=validation)
-
+    progress = _train(trainer, state, checkpoint_minutes=training.checkpoint_minutes)
     judged = _judge_best(trainer, state, progress)
     if group.rank == 0:
         model = _trained_model(trainer, patches, name, progress)
@@ -81,6 +81,33 @@ def train_model(
         record = training_record(metrics, progress, index=index, started_ms=started_ms)
         track(record, output_folder, tracking)
         _logger.info("done: best epoch %d, test %s", progress.best_epoch, metrics["test"])
+
+
+def _train(trainer: Trainer, state: StateFolder, *, checkpoint_minutes: float) -> Progress:
+    """Learn and judge epoch by epoch until the training is over, and return what came of it."""
+    progress, course = _resume(trainer, state)
+    lines = ProgressLines(
+        epochs=trainer.run.epochs, steps=trainer.steps, first=course, speaks=trainer.group.rank == 0
+    )
+    keeper = Keeper(trainer, state, minutes=checkpoint_minutes)
+    with listening() as request:
+        while not progress.is_over(trainer.run):
+            for due, stop in trainer.learn(course, lambda: (keeper.is_due, request.asked)):
+                lines.step(course)
+                if due or stop:
+                    keeper.keep(progress, course)
+                if stop:
+                    _stop(trainer, course)
+            result = trainer.finish(course)
+            probabilities = trainer.probabilities("validation", course.epoch)
+            validation = trainer.judge("validation", probabilities)
+            _advance(progress, result, validation, seconds=course.seconds)
+            keeper.keep(progress)
+            lines.epoch(progress.epoch, result.loss, result.samples_per_s, validation)
+            if any(told(trainer.group, request.asked)):
+                _stop(trainer, course)
+            course = Course(progress.epoch + 1)
+    return progress
 
 
 def _made_by(
@@ -93,24 +120,48 @@ def _made_by(
         "seed": seed,
         "backend": str(training.backend),
         "number of processes": training.processes,
+        "device": str(training.device),
+        "weights to start from": file_digest(run.weights) if run.weights else None,
         "revision of Lamella's training": REVISION,
     }
 
 
-def _resume(trainer: Trainer, state: StateFolder) -> Progress:
+def _resume(trainer: Trainer, state: StateFolder) -> tuple[Progress, Course]:
     """Bring every rank to where the training was broken off, or to its beginning."""
     first = trainer.group.rank == 0
     found = state.take_up() if first else None
-    progress = trainer.group.broadcast(found.progress if found else Progress())
-    if first and progress.epoch:
-        _logger.info("going on after epoch %d of %d", progress.epoch, trainer.run.epochs)
-    if 0 < progress.epoch < trainer.run.epochs:
-        trainer.restore(found.network if found else {}, found.optimiser if found else {})
-    return progress
+    progress = trainer.group.broadcast(found.progress if found else None)
+    if progress is None:
+        return Progress(), Course(epoch=1)
+    course = Course(progress.epoch + 1)
+    if not progress.is_over(trainer.run):
+        course = trainer.restore(found or Checkpoint(progress, state={}, ranks=[]))
+    if first:
+        _logger.info(
+            "going on after epoch %d of %d%s",
+            progress.epoch,
+            trainer.run.epochs,
+            f" and step {course.step} of {trainer.steps}" if course.step else "",
+        )
+    return progress, course
+
+
+def _stop(trainer: Trainer, course: Course) -> NoReturn:
+    """End this process, as a signal has asked one of the ranks to.
+
+    Raises:
+        SystemExit: always; with a code that says that the training can go on.
+    """
+    if trainer.group.rank == 0:
+        _logger.info(
+            "stopped by a signal after step %d of %d of epoch %d; started again, it goes on there",
+            *(course.step, trainer.steps, course.epoch),
+        )
+    raise SystemExit(EXIT_STOPPED)
 
 
 def _advance(
-    progress: Progress, epoch: int, result: EpochResult, validation: Metrics, *, seconds: float
+    progress: Progress, result: EpochResult, validation: Metrics, *, seconds: float
 ) -> None:
     """Add a finished epoch, and see whether it is the best so far."""
     timings: EpochRow = {
@@ -119,22 +170,11 @@ def _advance(
         "samples_per_s": round(result.samples_per_s, 3),
         "ended_ms": now_ms(),
     }
+    epoch = progress.epoch = progress.epoch + 1
     progress.history.append(history_row(epoch, result.loss, validation, timings))
-    progress.epoch = epoch
     # The first of equally good epochs stays the best.
     if progress.best_quality is None or quality(validation) > progress.best_quality:
         progress.best_epoch, progress.best_quality = epoch, quality(validation)
-
-
-def _keep(trainer: Trainer, state: StateFolder, progress: Progress) -> None:
-    weights = trainer.network.state_dict()
-    if progress.best_epoch == progress.epoch:
-        state.write_best(progress.epoch, weights)
-    if progress.epoch < trainer.run.epochs:
-        state.write(Checkpoint(progress, weights, trainer.optimiser.state_dict()))
-    else:
-        # Nothing is left to learn; the best weights have a file of their own.
-        state.write(Checkpoint(progress, network={}, optimiser={}))
 
 
 def _judge_best(trainer: Trainer, state: StateFolder, progress: Progress) -> dict[str, Judged]:

@@ -1,25 +1,28 @@
 """A training under way: network, optimiser and data, and what is done with them."""
 
-import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from lamella.datasets.batches import Schedule, training_batches
 from lamella.datasets.patches import PatchDataset
-from lamella.models.networks import build_network
+from lamella.models.networks import build_network, check_size
 from lamella.models.preprocess import Preprocessing
+from lamella.models.weights import Weights, freeze, load_weights, set_learning_mode
 from lamella.patches.index import PatchIndex
-from lamella.training.checkpoint import Weights
+from lamella.training.arithmetic import Arithmetic, Learner, compiled, prepare_arithmetic
+from lamella.training.checkpoint import Checkpoint, stored_weights
 from lamella.training.checks import SPLITS
+from lamella.training.course import Course
 from lamella.training.group import Group, average_statistics
 from lamella.training.metrics import Metrics, patch_metrics
 from lamella.training.optimiser import build_optimiser, learning_rate, set_learning_rate
-from lamella.training.progress_lines import ProgressLines
 from lamella.training.settings import RunSettings, TrainingSettings
 from lamella.training.step import (
     Probabilities,
@@ -27,7 +30,6 @@ from lamella.training.step import (
     check_finite,
     not_finite,
     predict,
-    prepare_arithmetic,
 )
 
 _RANK_STRIDE = 100_003
@@ -61,7 +63,9 @@ class Trainer:
         schedule: Which rank sees which sample when.
         classes: Number of classes.
         network: From normalised images to logits.
+        learner: The network, or a compiled one of the same weights.
         preprocessing: From stored pixels to normalised images.
+        arithmetic: Where and in which numbers to compute.
         optimiser: It steps along the mean gradient of all ranks.
         steps: Steps per epoch.
     """
@@ -73,7 +77,9 @@ class Trainer:
     schedule: Schedule
     classes: int
     network: nn.Module
+    learner: Learner
     preprocessing: Preprocessing
+    arithmetic: Arithmetic
     optimiser: Optimizer
     steps: int
 
@@ -87,17 +93,24 @@ class Trainer:
         training: TrainingSettings,
         group: Group,
     ) -> Self:
-        """Return a training at its beginning; all ranks have the same weights."""
-        prepare_arithmetic(run.threads)
+        """Return a training at its beginning; all ranks have the same weights.
+
+        Raises:
+            TrainingError: the network does not take the patches, its weights cannot be read, a
+                pattern of ``freeze`` is wrong, or it is to be compiled and cannot be.
+        """
+        arithmetic = prepare_arithmetic(run, training.device, rank=group.rank)
         torch.manual_seed(seed)
-        network = build_network(run.model, len(index.classes))
+        network = _starting_network(run, index).to(arithmetic.device)
+        if run.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         group.share_weights(network)
         datasets = {
             split: PatchDataset(index, split, max_open_shards=training.max_open_shards)
             for split in SPLITS
         }
         schedule = Schedule(
-            batch_size=run.batch_size,
+            batch_size=run.batch_size * run.accumulate,
             ranks=group.size,
             seed=seed,
             sampling=run.sampling,
@@ -112,15 +125,49 @@ class Trainer:
             schedule=schedule,
             classes=len(index.classes),
             network=network,
-            preprocessing=Preprocessing(),
-            optimiser=group.averaging(build_optimiser(network, run), network),
+            learner=compiled(network, arithmetic.device) if run.compile else network,
+            preprocessing=Preprocessing().to(arithmetic.device),
+            arithmetic=arithmetic,
+            optimiser=group.averaging(build_optimiser(network, run), network, parts=run.accumulate),
             steps=len(schedule.joint_batches(datasets["train"].labels, epoch=1)),
         )
 
-    def restore(self, network: Weights, optimiser: dict[str, Any]) -> None:
-        """Give every rank the weights and the optimiser's state; only those of rank 0 count."""
-        self.restore_weights(network)
-        self.optimiser.load_state_dict(self.group.broadcast(optimiser))
+    def state(self) -> dict[str, Any]:
+        """Return all that is the same on every rank between two steps."""
+        return {
+            "network": stored_weights(self.network),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.arithmetic.scaler.state_dict(),
+        }
+
+    def states_of_ranks(self, course: Course) -> list[dict[str, Any]]:
+        """Return what differs between the ranks in the middle of an epoch; every rank calls it.
+
+        These are the sums of the epoch, the running statistics of batch normalisation, and the
+        state of the random generators.
+        """
+        course.random = self.arithmetic.random_state()
+        buffers = {name for name, _ in self.network.named_buffers()}
+        weights = stored_weights(self.network).items()
+        statistics = {name: tensor for name, tensor in weights if name in buffers}
+        return self.group.gather({"course": course.stored(), "statistics": statistics})
+
+    def restore(self, checkpoint: Checkpoint) -> Course:
+        """Bring every rank to a checkpoint; only that of rank 0 counts.
+
+        Returns:
+            The epoch under way.
+        """
+        self.restore_weights(checkpoint.state.get("network", {}))
+        kept = {key: value for key, value in checkpoint.state.items() if key != "network"}
+        kept, ranks = self.group.broadcast((kept, checkpoint.ranks))
+        self.optimiser.load_state_dict(kept["optimiser"])
+        self.arithmetic.scaler.load_state_dict(kept["scaler"])
+        if not ranks:
+            return Course(checkpoint.progress.epoch + 1)
+        mine = ranks[self.group.rank]
+        self.network.load_state_dict(mine["statistics"], strict=False)
+        return Course.from_stored(mine["course"])
 
     def restore_weights(self, network: Weights) -> None:
         """Give every rank the weights and buffers of rank 0."""
@@ -128,34 +175,58 @@ class Trainer:
             self.network.load_state_dict(network)
         self.group.share_weights(self.network)
 
-    def train_epoch(self, epoch: int, lines: ProgressLines) -> EpochResult:
-        """Learn from every training sample once; then all ranks have one and the same network.
+    def learn(self, course: Course, wishes: Callable[[], Sequence[bool]]) -> Iterator[list[bool]]:
+        """Learn from the samples that the epoch has left; yield after every step.
+
+        Args:
+            course: How far the epoch is; it is counted on.
+            wishes: What this rank would like to do after the step that is under way.
+
+        Yields:
+            For every wish whether any rank has it, the same on all.
 
         Raises:
             TrainingError: a rank's loss is not finite; on every rank, before it is learned from.
         """
-        # Dropout and its kind draw from torch's generator: per epoch and rank, so that an epoch
-        # after a resume is the epoch of an undisturbed training.
-        torch.manual_seed(self.seed + _RANK_STRIDE * (epoch * self.group.size + self.group.rank))
-        self.network.train()
-        start, loss, mine, joint, rate = time.monotonic(), 0.0, 0, 0, 0.0
+        self._set_random(course)
+        set_learning_mode(self.network)
         batches = training_batches(
-            self.datasets["train"], self.schedule, epoch=epoch, rank=self.group.rank
+            self.datasets["train"],
+            self.schedule,
+            epoch=course.epoch,
+            rank=self.group.rank,
+            first=course.step,
         )
-        for step, batch in enumerate(batches, start=1):
-            rate = self._rate((epoch - 1) * self.steps + step - 1)
-            set_learning_rate(self.optimiser, rate)
+        for batch in batches:
+            course.learning_rate = self._rate((course.epoch - 1) * self.steps + course.step)
+            set_learning_rate(self.optimiser, course.learning_rate)
             self.optimiser.zero_grad()
-            batch_loss = backward(self.network, self.preprocessing, batch, self.group.size)
-            check_finite(batch_loss, self.group, f"epoch {epoch}, step {step}")
-            self.group.step(self.optimiser)
-            loss += batch_loss
-            mine += len(batch.labels)
-            joint += batch.joint_size
-            speed = joint / (time.monotonic() - start)
-            lines.step(epoch, step, loss=loss / mine, samples_per_s=speed)
+            loss = backward(
+                self.learner,
+                self.preprocessing,
+                batch,
+                self.arithmetic,
+                ranks=self.group.size,
+                parts=self.run.accumulate,
+            )
+            where = f"epoch {course.epoch}, step {course.step + 1}"
+            agreed = check_finite(loss, self.group, where, *wishes())
+            self._step()
+            course.step += 1
+            course.loss += loss
+            course.mine += len(batch.labels)
+            course.joint += batch.joint_size
+            yield agreed
+
+    def finish(self, course: Course) -> EpochResult:
+        """Give all ranks one and the same network after the last step of an epoch."""
+        speed = course.joint / course.seconds
         average_statistics(self.network, self.group)
-        return EpochResult(sum(self.group.gather(loss)) / joint, self.group.broadcast(speed), rate)
+        return EpochResult(
+            loss=sum(self.group.gather(course.loss)) / course.joint,
+            samples_per_s=self.group.broadcast(speed),
+            learning_rate=course.learning_rate,
+        )
 
     def probabilities(self, split: str, epoch: int) -> Probabilities:
         """Return the probabilities ``(n, classes)`` of all samples of a split, on every rank.
@@ -172,6 +243,7 @@ class Trainer:
             self.preprocessing,
             self.datasets[split],
             self.group,
+            device=self.arithmetic.device,
             batch_size=self.run.batch_size,
             classes=self.classes,
         )
@@ -187,9 +259,33 @@ class Trainer:
         return self.group.broadcast(metrics)
 
     def _rate(self, step: int) -> float:
-        return learning_rate(
-            step,
-            self.run.epochs * self.steps,
-            highest=self.run.learning_rate,
-            warmup_share=self.run.warmup_share,
-        )
+        return learning_rate(step, self.steps, self.run, processes=self.group.size)
+
+    def _set_random(self, course: Course) -> None:
+        """Dropout and its kind draw from torch's generators: those of this epoch and rank."""
+        if course.random is None:
+            place = course.epoch * self.group.size + self.group.rank
+            torch.manual_seed(self.seed + _RANK_STRIDE * place)
+        else:
+            self.arithmetic.set_random_state(course.random)
+
+    def _step(self) -> None:
+        """Change the weights along the mean gradient of all ranks."""
+        scaler = self.arithmetic.scaler
+        self.group.average_gradients(self.optimiser)
+        scaler.unscale_(self.optimiser)
+        if self.run.clip_norm is not None:
+            clip_grad_norm_(self.network.parameters(), self.run.clip_norm)
+        with self.group.stepping(self.optimiser):
+            scaler.step(self.optimiser)
+        scaler.update()
+
+
+def _starting_network(run: RunSettings, index: PatchIndex) -> nn.Module:
+    """Return the network as it is before the first step."""
+    network = build_network(run.model, len(index.classes), run.head)
+    check_size(network, run.model, index.patch_px)
+    if run.weights is not None:
+        load_weights(network, run.weights)
+    freeze(network, run.freeze)
+    return network

@@ -8,10 +8,11 @@ from lamella.benchmark.cell import broken_rules, read_cell
 from lamella.benchmark.engine import benchmark_engine, judge, sentence
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
 from lamella.engines.parity import check_parity
-from lamella.engines.settings import Device, EngineName, ParitySettings
+from lamella.engines.settings import EngineName, ParitySettings
 from lamella.engines.verdict import Verdict
 from lamella.errors import StoreError
 from lamella.patches.index import read_index, write_index
+from lamella.settings import Device
 from lamella.tracking.record import check_files
 from lamella.tracking.settings import TrackingSettings
 

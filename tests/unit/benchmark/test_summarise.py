@@ -3,8 +3,9 @@ import pytest
 from lamella.benchmark.cell import BatchResult, BenchmarkCell, Measurement, write_cell
 from lamella.benchmark.settings import BenchmarkCase
 from lamella.benchmark.summarise import COLUMNS, summarise_benchmark
-from lamella.engines.settings import Device, EngineName
+from lamella.engines.settings import EngineName
 from lamella.engines.verdict import Verdict
+from lamella.settings import Device
 from lamella.stores.tables import read_table
 
 

@@ -10,7 +10,7 @@ import torch
 
 from lamella.engines.available import engine_status, list_engines
 from lamella.engines.load import engine_version, load_engine
-from lamella.engines.settings import Device, EngineName
+from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import (
     ModelFormat,
@@ -18,6 +18,7 @@ from lamella.export.description import (
     read_description,
     write_description,
 )
+from lamella.settings import Device
 from lamella.training.checkpoint import load_trained
 
 

@@ -7,9 +7,10 @@ import pytest
 from lamella.engines.openvino_engine import OpenVinoEngine
 from lamella.engines.parity import check_parity
 from lamella.engines.samples import read_reference
-from lamella.engines.settings import Device, EngineName, ParitySettings
+from lamella.engines.settings import EngineName, ParitySettings
 from lamella.engines.verdict import COLUMNS, read_parity
 from lamella.errors import StoreError
+from lamella.settings import Device
 from lamella.stores.tables import read_table
 from lamella.tracking.record import check_files
 from lamella.tracking.settings import TrackingSettings

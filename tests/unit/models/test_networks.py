@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from lamella.errors import TrainingError
-from lamella.models.networks import InferenceNetwork, build_network, check_network
+from lamella.models.networks import InferenceNetwork, build_network, check_network, check_size
 from lamella.models.preprocess import Preprocessing
+from lamella.models.settings import HeadSettings
 
 
 def test_preprocessing_normalises_each_channel_and_brings_it_to_the_front():
@@ -55,3 +56,37 @@ def test_name_like_no_other_is_refused_too():
 
 def test_network_may_be_named_with_the_tag_of_its_weights():
     check_network("resnet50.a1_in1k")
+
+
+def test_head_has_hidden_layers_with_dropout_before_the_outputs():
+    network = build_network("test_resnet", 3, HeadSettings(hidden=(7, 5), dropout=0.5))
+    kinds = [type(layer).__name__ for layer in network.fc]
+    assert kinds == ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear"]
+    assert [tuple(layer.weight.shape) for layer in network.fc[::3]] == [(7, 96), (5, 7), (3, 5)]
+    assert [layer.p for layer in network.fc[2::3]] == [0.5, 0.5]
+    assert network.eval()(torch.zeros(2, 3, 32, 40)).shape == (2, 3)
+
+
+def test_dropout_without_hidden_layers_is_that_of_the_features():
+    network = build_network("convnext_atto", 3, HeadSettings(dropout=0.25)).train()
+    assert [type(layer).__name__ for layer in network.head.fc] == ["Dropout", "Linear"]
+    answers = network(torch.rand(1, 3, 32, 32).repeat(2, 1, 1, 1))
+    assert not torch.equal(answers[0], answers[1])
+
+
+def test_head_is_refused_for_a_network_with_two_classifiers():
+    with pytest.raises(TrainingError, match="does not end in one linear layer"):
+        build_network("deit_tiny_distilled_patch16_224", 2, HeadSettings(hidden=(4,)))
+
+
+def test_inception_has_no_auxiliary_classifier_and_tells_which_size_is_too_small():
+    network = build_network("inception_v3", 2).train()
+    assert not [name for name, _ in network.named_modules() if name.startswith("Aux")]
+    check_size(network, "inception_v3", 75)
+    with pytest.raises(TrainingError, match="does not take patches of 48 pixels"):
+        check_size(network, "inception_v3", 48)
+
+
+def test_transformer_of_another_size_is_refused():
+    with pytest.raises(TrainingError, match="does not take patches of 48 pixels"):
+        check_size(build_network("vit_tiny_patch16_224", 2), "vit_tiny_patch16_224", 48)

@@ -45,7 +45,16 @@ def test_run_used_twice_is_refused():
 
 
 def test_limits_are_no_part_of_what_a_result_depends_on():
-    limited = TrainingSettings(start_limit_s=11, exchange_limit_s=12, max_open_shards=13)
+    limited = TrainingSettings(
+        start_limit_s=11, exchange_limit_s=12, max_open_shards=13, checkpoint_minutes=14
+    )
     assert limited.without_limits() == TrainingSettings()
     decisive = TrainingSettings(runs=RUNS, seeds=(3,), backend="horovod", processes=2)
     assert decisive.without_limits() == decisive
+
+
+def test_float16_is_refused_on_the_processor():
+    runs = {"half": RunSettings(precision="float16")}
+    with pytest.raises(ValidationError, match="run 'half' is float16, which needs device: cuda"):
+        TrainingSettings(runs=runs)
+    assert TrainingSettings(runs=runs, device="cuda").runs == runs

@@ -4,6 +4,7 @@ import json
 import logging
 import pickle
 import shutil
+import signal
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -17,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 import lamella.training.train
 import lamella.training.trainer
 from lamella.errors import StoreError, TrainingError
+from lamella.models.settings import HeadSettings
 from lamella.patches.index import read_index
 from lamella.stores.json_files import read_json
 from lamella.stores.tables import read_table
@@ -63,21 +65,21 @@ def train(
     )
 
 
-def train_and_break_off(index: Path, folder: Path, *, step: int) -> None:
+def train_and_break_off(index: Path, folder: Path, *, step: int, **settings) -> None:
     """Train, and end in the middle of a step of the whole training, counted from 1."""
     steps = []
     backward = lamella.training.trainer.backward
 
-    def counting(*arguments):
+    def counting(*arguments, **keywords):
         steps.append(1)
         if len(steps) == step:
             raise KilledError
-        return backward(*arguments)
+        return backward(*arguments, **keywords)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lamella.training.trainer, "backward", counting)
         with pytest.raises(KilledError):
-            train(index, folder)
+            train(index, folder, **settings)
 
 
 def without_times(folder: Path) -> tuple:
@@ -106,6 +108,134 @@ def test_training_broken_off_anywhere_ends_in_the_same_bits(cohort, tmp_path, un
     assert not (tmp_path / "metrics.json").exists()
     train(cohort, tmp_path)
     assert without_times(tmp_path) == without_times(undisturbed)
+
+
+def test_training_without_a_better_epoch_ends_when_its_patience_does(cohort, tmp_path, monkeypatch):
+    worse = iter([0.9, 0.8, 0.7, 0.6])
+    monkeypatch.setattr(lamella.training.train, "quality", lambda _: (next(worse), 0.0))
+    train(cohort, tmp_path, run=RUN.model_copy(update={"epochs": 9, "patience": 2}))
+    metrics = read_json(tmp_path / "metrics.json")
+    assert (metrics["epochs"], metrics["best_epoch"]) == (3, 1)
+    # Started again, it writes its results and does not go on.
+    monkeypatch.setattr(lamella.training.trainer, "backward", None)
+    train(cohort, tmp_path, run=RUN.model_copy(update={"epochs": 9, "patience": 2}))
+    assert read_json(tmp_path / "metrics.json") == metrics
+
+
+def test_longer_gradients_are_shortened_to_the_limit(cohort, tmp_path, monkeypatch):
+    lengths = []
+    step = torch.optim.AdamW.step
+
+    def measured(optimiser, *arguments):
+        gradients = [w.grad for group in optimiser.param_groups for w in group["params"]]
+        lengths.append(torch.cat([each.flatten() for each in gradients]).norm().item())
+        return step(optimiser, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", measured)
+    run = RUN.model_copy(update={"epochs": 1})
+    train(cohort, tmp_path / "free", run=run)
+    limit = sorted(lengths)[4]
+    first, lengths[:] = lengths[0], []
+    train(cohort, tmp_path / "clipped", run=run.model_copy(update={"clip_norm": limit}))
+    assert lengths[0] == pytest.approx(min(first, limit), rel=1e-5)
+    assert max(lengths) <= limit * 1.00001
+
+
+def test_batches_in_parts_are_trained_on_in_as_many_steps_as_joined_ones(cohort, tmp_path):
+    in_parts = RUN.model_copy(update={"epochs": 1, "batch_size": 4, "accumulate": 4})
+    joined = RUN.model_copy(update={"epochs": 1, "batch_size": 16})
+    for name, run in (("parts", in_parts), ("joined", joined)):
+        train(cohort, tmp_path / name, run=run)
+    rows = [read_table(tmp_path / name / "history.tsv")[0] for name in ("parts", "joined")]
+    # 57 samples in 4 steps.
+    assert rows[0]["learning_rate"] == rows[1]["learning_rate"]
+    assert float(rows[0]["learning_rate"]) == pytest.approx(0.01 * 0.5 * (1 - 2**-0.5))
+
+
+def test_channels_last_stores_weights_in_the_usual_order(cohort, tmp_path):
+    run = RUN.model_copy(update={"epochs": 1, "channels_last": True})
+    train(cohort, tmp_path, run=run)
+    weights = torch.load(tmp_path / "best.pt", weights_only=True)["network"]
+    assert all(tensor.is_contiguous() for tensor in weights.values())
+
+
+# Every step is a checkpoint: after 3 the first epoch is under way, after 12 the second, after 24
+# the last is learned but not judged.
+@pytest.mark.parametrize("step", [4, 13, 24])
+def test_training_broken_off_within_an_epoch_goes_on_with_the_next_step(
+    cohort, tmp_path, monkeypatch, step
+):
+    run = RUN.model_copy(update={"head": HeadSettings(hidden=(16,), dropout=0.5)})
+    often = TRAINING.model_copy(update={"checkpoint_minutes": 1e-9})
+    train(cohort, tmp_path / "undisturbed", run=run)
+    train_and_break_off(cohort, tmp_path / "broken", step=step, run=run, training=often)
+    stored = torch.load(tmp_path / "broken" / "state" / "checkpoint.pt", weights_only=True)
+    assert 8 * stored["progress"]["epoch"] + stored["ranks"][0]["course"]["step"] == step - 1
+
+    backward, steps = lamella.training.trainer.backward, []
+
+    def counting(*arguments, **keywords):
+        steps.append(1)
+        return backward(*arguments, **keywords)
+
+    monkeypatch.setattr(lamella.training.trainer, "backward", counting)
+    train(cohort, tmp_path / "broken", run=run, training=often)
+    assert len(steps) == 24 - (step - 1)
+    assert without_times(tmp_path / "broken") == without_times(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_signal_stops_the_training_after_the_step_and_keeps_its_state(
+    cohort, tmp_path, monkeypatch, undisturbed, caplog, number
+):
+    backward, steps = lamella.training.trainer.backward, []
+
+    def signalled(*arguments, **keywords):
+        steps.append(1)
+        if len(steps) == 11:
+            signal.raise_signal(number)
+        return backward(*arguments, **keywords)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(lamella.training.trainer, "backward", signalled)
+    with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as stopped:
+        train(cohort, tmp_path)
+    assert (stopped.value.code, len(steps)) == (75, 11)
+    assert "stopped by a signal after step 3 of 8 of epoch 2" in caplog.text
+    assert signal.getsignal(number) is before
+    train(cohort, tmp_path)
+    assert len(steps) == 24
+    assert without_times(tmp_path) == without_times(undisturbed)
+
+
+def test_weights_from_a_file_are_started_from_and_frozen_ones_stay(cohort, tmp_path, undisturbed):
+    run = RUN.model_copy(
+        update={"epochs": 1, "weights": undisturbed / "best.pt", "freeze": ("conv1.*", "bn1.*")}
+    )
+    train(cohort, tmp_path, run=run)
+    before = load_trained(undisturbed).network.state_dict()
+    after = load_trained(tmp_path).network.state_dict()
+    same = {key.split(".")[0] for key in before if torch.equal(before[key], after[key])}
+    assert same == {"conv1", "bn1"}
+
+
+def test_weights_of_another_content_make_a_training_start_anew(
+    cohort, tmp_path, undisturbed, caplog
+):
+    weights = shutil.copy(undisturbed / "best.pt", tmp_path / "w.pt")
+    run = RUN.model_copy(update={"weights": Path(weights)})
+    train_and_break_off(cohort, tmp_path, step=12, run=run)
+    other = torch.load(weights, weights_only=True)
+    torch.save(other["network"], weights)
+    with caplog.at_level(logging.WARNING):
+        train(cohort, tmp_path, run=run)
+    assert "made with another weights to start from; the training starts anew" in caplog.text
+
+
+def test_missing_file_of_weights_is_refused(cohort, tmp_path):
+    run = RUN.model_copy(update={"weights": tmp_path / "none.pt"})
+    with pytest.raises(TrainingError, match=r"none\.pt: the file is not there"):
+        train(cohort, tmp_path, run=run)
 
 
 def test_another_seed_gives_another_network(cohort, tmp_path, undisturbed):
@@ -244,9 +374,9 @@ def test_loss_that_is_no_number_ends_the_training_and_is_not_learned_from(
 ):
     backward, steps = lamella.training.trainer.backward, []
 
-    def overflowing(*arguments):
+    def overflowing(*arguments, **keywords):
         steps.append(1)
-        return loss if len(steps) == 12 else backward(*arguments)
+        return loss if len(steps) == 12 else backward(*arguments, **keywords)
 
     monkeypatch.setattr(lamella.training.trainer, "backward", overflowing)
     with pytest.raises(TrainingError, match=r"epoch 2, step 4: the loss .* Lower learning_rate"):
@@ -256,7 +386,7 @@ def test_loss_that_is_no_number_ends_the_training_and_is_not_learned_from(
 
 
 def test_network_whose_answers_are_no_numbers_ends_the_training(cohort, tmp_path, monkeypatch):
-    def spoiling(network, *_):
+    def spoiling(network, *_, **__):
         with torch.no_grad():
             for weight in network.parameters():
                 weight.grad = torch.full_like(weight, float("nan"))
@@ -314,7 +444,12 @@ def test_damaged_files_are_refused_with_the_remedy(tmp_path, undisturbed, cohort
 
 def test_limits_that_change_no_result_do_not_make_a_training_start_anew(cohort, tmp_path, caplog):
     train_and_break_off(cohort, tmp_path, step=12)
-    limits = {"start_limit_s": 11, "exchange_limit_s": 12, "max_open_shards": 3}
+    limits = {
+        "start_limit_s": 11,
+        "exchange_limit_s": 12,
+        "checkpoint_minutes": 13,
+        "max_open_shards": 3,
+    }
     with caplog.at_level(logging.INFO):
         train(cohort, tmp_path, training=TrainingSettings(**limits))
     assert "going on after epoch 1 of 3" in caplog.text

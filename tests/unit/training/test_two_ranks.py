@@ -8,17 +8,30 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from lamella.models.settings import HeadSettings
 from lamella.stores.json_files import read_json
 from lamella.stores.tables import read_table
 from lamella.training.settings import Backend, RunSettings, TrainingSettings
 
 PROGRAM = Path(__file__).parent / "programs" / "untracked.py"
-RUN = RunSettings(model="test_resnet", epochs=8, batch_size=4, learning_rate=0.01)
+RUN = RunSettings(
+    model="test_resnet",
+    epochs=8,
+    batch_size=4,
+    accumulate=2,
+    learning_rate=0.01,
+    head=HeadSettings(hidden=(16,), dropout=0.5),
+)
+OFTEN = 1e-9
+"""Minutes between checkpoints: every step is one."""
 
 
 def start(index: Path, folder: Path) -> "subprocess.Popen[bytes]":
-    training = TrainingSettings(backend=Backend.HOROVOD, processes=2, runs={"tiny": RUN})
+    training = TrainingSettings(
+        backend=Backend.HOROVOD, processes=2, runs={"tiny": RUN}, checkpoint_minutes=OFTEN
+    )
     words = [
         *("--index", str(index), "--output", str(folder), "--run", "tiny", "--seed", "5"),
         *("--settings", training.model_dump_json(), "--log", str(folder / "log")),
@@ -46,16 +59,32 @@ def test_two_ranks_judge_every_patch_of_validation_and_test(undisturbed):
     assert "rank 0: epoch 8/8 done" in (undisturbed / "log").read_text()
 
 
-def test_killed_with_sigkill_and_started_again_it_ends_in_the_same_bits(
+def stop_within_an_epoch(
+    launcher: "subprocess.Popen[bytes]", folder: Path, number: int, epoch: int
+):
+    """Send a signal once an epoch is under way, and return the exit code."""
+    path = folder / "state" / "checkpoint.pt"
+    while True:
+        assert launcher.poll() is None, (folder / "log").read_text()
+        if path.exists():
+            stored = torch.load(path, weights_only=True)
+            if stored["progress"]["epoch"] >= epoch and stored["ranks"]:
+                os.kill(launcher.pid, number)
+                return launcher.wait()
+        time.sleep(0.005)
+
+
+# Four starts of two ranks.
+@pytest.mark.timeout(900)
+def test_ended_again_and_again_and_started_again_it_ends_in_the_same_bits(
     cohort, tmp_path, undisturbed
 ):
-    launcher = start(cohort, tmp_path)
-    checkpoint = tmp_path / "state" / "checkpoint.pt"
-    while not checkpoint.exists():
-        assert launcher.poll() is None, (tmp_path / "log").read_text()
-        time.sleep(0.005)
-    os.kill(launcher.pid, signal.SIGKILL)
-    assert launcher.wait() == -signal.SIGKILL
+    moments = ((signal.SIGKILL, 0), (signal.SIGUSR1, 2), (signal.SIGKILL, 4))
+    codes = [
+        stop_within_an_epoch(start(cohort, tmp_path), tmp_path, number, epoch)
+        for number, epoch in moments
+    ]
+    assert codes == [-signal.SIGKILL, 75, -signal.SIGKILL]
     assert not (tmp_path / "metrics.json").exists()
 
     assert start(cohort, tmp_path).wait() == 0, (tmp_path / "log").read_text()

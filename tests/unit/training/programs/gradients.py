@@ -6,6 +6,7 @@ from pathlib import Path
 from lamella.training.lifeline import end_with_launcher
 
 BATCH_SIZE = 4
+PARTS = 2
 
 
 def main(index: Path, output: Path) -> None:
@@ -17,12 +18,14 @@ def main(index: Path, output: Path) -> None:
     from lamella.models.networks import build_network
     from lamella.models.preprocess import Preprocessing
     from lamella.patches.index import read_index
+    from lamella.settings import Device
+    from lamella.training.arithmetic import prepare_arithmetic
     from lamella.training.group import average_statistics, join_group
-    from lamella.training.settings import Backend
-    from lamella.training.step import backward, prepare_arithmetic
+    from lamella.training.settings import Backend, RunSettings
+    from lamella.training.step import backward
 
     group = join_group(Backend.HOROVOD)
-    prepare_arithmetic(threads=1)
+    arithmetic = prepare_arithmetic(RunSettings(), Device.CPU, rank=group.rank)
     # Other weights on every rank, so that the test sees whether they are shared.
     torch.manual_seed(group.rank)
     network = build_network("test_resnet", 2).double()
@@ -30,21 +33,23 @@ def main(index: Path, output: Path) -> None:
     for weight in network.parameters():
         if not weight.any():
             torch.nn.init.normal_(weight)
+    # The order of axes that Horovod does not exchange by itself.
+    network = network.to(memory_format=torch.channels_last)
     group.share_weights(network)
     weights = {key: value.clone() for key, value in network.state_dict().items()}
     preprocessing = Preprocessing().double()
-    optimiser = group.averaging(torch.optim.SGD(network.parameters(), lr=0.0), network)
+    optimiser = group.averaging(torch.optim.SGD(network.parameters(), lr=0.0), network, parts=PARTS)
 
-    # 7 samples a step: the ranks get 4 and 3.
-    schedule = Schedule(BATCH_SIZE, group.size, 5, Sampling.NATURAL, 7, AugmentSettings())
+    # 13 samples a step: the ranks get 7 and 6, in parts of 4 and 3, 3 and 3.
+    schedule = Schedule(BATCH_SIZE * PARTS, group.size, 5, Sampling.NATURAL, 13, AugmentSettings())
     dataset = PatchDataset(read_index(index), "train", max_open_shards=2)
     found = {"weights": weights}
     for mode, training in (("evaluation", False), ("training", True)):
         network.train(training)
         (batch,) = training_batches(dataset, schedule, epoch=1, rank=group.rank)
         optimiser.zero_grad()
-        backward(network, preprocessing, batch, group.size)
-        group.step(optimiser)
+        backward(network, preprocessing, batch, arithmetic, ranks=group.size, parts=PARTS)
+        group.average_gradients(optimiser)
         gradients = {key: value.grad for key, value in network.named_parameters()}
         found[mode] = group.gather(gradients)
     found["statistics"] = group.gather({k: v.clone() for k, v in network.named_buffers()})

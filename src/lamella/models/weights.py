@@ -1,0 +1,156 @@
+"""Weights from a file, and weights that do not change."""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from pickle import UnpicklingError
+from zipfile import BadZipFile
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lamella.errors import TrainingError
+from lamella.models.networks import classifier_name
+
+_logger = logging.getLogger(__name__)
+
+Weights = dict[str, Tensor]
+
+_INSIDE = ("network", "state_dict", "model")
+"""Where the weights stand in Lamella's own files, in timm's and in those of many trainings."""
+
+_AUXILIARY = "AuxLogits."
+"""The second classifier of Inception-v3, which is not built: weights of torchvision hold it."""
+
+_MOST_NAMES = 5
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_weights(path: Path) -> Weights:
+    """Return the weights in a ``.safetensors`` file, or in a file of torch's without pickled code.
+
+    Raises:
+        TrainingError: the file is missing or damaged, holds code, or no weights.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, BadZipFile, UnpicklingError, SafetensorError) as error:
+        raise _unusable(path, str(error).splitlines()[0]) from error
+    for name in _INSIDE:
+        if isinstance(stored, dict) and isinstance(stored.get(name), dict):
+            stored = stored[name]
+    if not isinstance(stored, dict) or not stored or not _all_tensors(stored):
+        raise _unusable(path, "it holds no weights")
+    return stored
+
+
+def _all_tensors(stored: dict[str, object]) -> bool:
+    return all(isinstance(value, Tensor) for value in stored.values())
+
+
+def _unusable(path: Path, why: str) -> TrainingError:
+    return TrainingError(
+        f"the weights cannot be read ({why})",
+        str(path),
+        "Name a .safetensors file, or a .pt file written with torch.save(network.state_dict())",
+    )
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Give a network the weights of a file.
+
+    A classifier that is not of the network's shape is left out, which the log says; so is the
+    auxiliary one of Inception-v3. Then it keeps its random weights.
+
+    Raises:
+        TrainingError: the file cannot be used, or is of another network: the names are told.
+    """
+    stored, expected = read_weights(path), network.state_dict()
+    prefix = f"{classifier_name(network)}."
+    left_out = [_AUXILIARY]
+    if _shapes(stored, prefix) != _shapes(expected, prefix):
+        left_out.append(prefix)
+    kept = {key: value for key, value in stored.items() if not key.startswith(tuple(left_out))}
+    wanted = {key: value for key, value in expected.items() if not key.startswith(prefix)}
+    faults = list(_faults(kept, expected, wanted if prefix in left_out else expected))
+    if faults:
+        raise TrainingError(
+            f"the weights are of another network: {_listed(faults)}",
+            str(path),
+            "Choose the model that they were trained with",
+        )
+    network.load_state_dict(kept, strict=False)
+    dropped = sorted(stored.keys() - kept.keys())
+    _logger.info("%s: %d tensors taken, %d left out", path, len(kept), len(dropped))
+    if prefix in left_out:
+        _logger.info("%s: its classifier is of another shape; that of the run is new", path)
+
+
+def _shapes(weights: Weights, prefix: str) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in weights.items() if key.startswith(prefix)}
+
+
+def _faults(kept: Weights, expected: Weights, wanted: Weights) -> Iterator[str]:
+    """Yield what is missing, unknown or of another shape."""
+    for key in wanted.keys() - kept.keys():
+        # A counter that weights from before it was introduced lack; nothing depends on it.
+        if not key.endswith(".num_batches_tracked"):
+            yield f"{key} is missing"
+    for key, value in kept.items():
+        if key not in expected:
+            yield f"{key} is unknown"
+        elif value.shape != expected[key].shape:
+            yield f"{key} is {tuple(value.shape)} instead of {tuple(expected[key].shape)}"
+
+
+def _listed(faults: list[str]) -> str:
+    more = len(faults) - _MOST_NAMES
+    return ", ".join(sorted(faults)[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
+    """Have the parameters whose names match a pattern (``fnmatch``) keep their values.
+
+    Raises:
+        TrainingError: a pattern matches nothing, or nothing is left to learn.
+    """
+    weights = dict(network.named_parameters())
+    for pattern in patterns:
+        matching = [name for name in weights if fnmatchcase(name, pattern)]
+        if not matching:
+            raise TrainingError(
+                f"{pattern!r} matches no parameter of the network, such as {next(iter(weights))}",
+                "freeze of the run",
+                "Correct the pattern; * stands for any characters",
+            )
+        for name in matching:
+            weights[name].requires_grad_(False)
+    if not any(weight.requires_grad for weight in weights.values()):
+        raise TrainingError(
+            "nothing is left to learn", "freeze of the run", "Leave the classifier out of it"
+        )
+
+
+def set_learning_mode(network: nn.Module) -> None:
+    """Put a network into training mode, but for batch normalisation that is frozen.
+
+    Its running statistics belong to its weights: they would drift away, and change what the frozen
+    layers behind it are given.
+    """
+    network.train()
+    for module in network.modules():
+        weights = list(module.parameters(recurse=False))
+        if isinstance(module, _BatchNorm) and weights:
+            module.train(any(weight.requires_grad for weight in weights))

@@ -24,8 +24,13 @@ class Group(Protocol):
         """Give every rank the parameters and buffers of rank 0."""
         ...
 
-    def averaging(self, optimiser: Optimizer, network: nn.Module) -> Optimizer:
-        """Return an optimiser that steps along the mean of all ranks' gradients."""
+    def averaging(self, network: nn.Module, optimiser: Optimizer) -> tuple[nn.Module, Optimizer]:
+        """Return both such that a backward pass and a step go along the mean of all gradients.
+
+        Returns:
+            What the forward pass in training goes through; it holds the parameters of ``network``.
+            And what steps.
+        """
         ...
 
     def step(self, optimiser: Optimizer) -> None:
@@ -54,9 +59,9 @@ class SingleProcess:
     def share_weights(self, network: nn.Module) -> None:
         """Nobody to share with."""
 
-    def averaging(self, optimiser: Optimizer, network: nn.Module) -> Optimizer:
-        """Return the optimiser: the mean of one gradient is the gradient."""
-        return optimiser
+    def averaging(self, network: nn.Module, optimiser: Optimizer) -> tuple[nn.Module, Optimizer]:
+        """Return both as they are: the mean of one gradient is the gradient."""
+        return network, optimiser
 
     def step(self, optimiser: Optimizer) -> None:
         """Step."""
@@ -82,7 +87,11 @@ def join_group(backend: Backend) -> Group:
     """
     if backend is Backend.NONE:
         return SingleProcess()
-    # Imported here: Horovod is built only where several processes train.
+    # Imported here: each backend is wanted only where it is chosen.
+    if backend is Backend.TORCH:
+        from lamella.training.torch_group import TorchGroup
+
+        return TorchGroup()
     from lamella.training.horovod_group import HorovodGroup
 
     return HorovodGroup()

@@ -1,4 +1,4 @@
-"""The group of ranks under Horovod; the launcher's half is ``lamella.training.meeting_place``."""
+"""The group of ranks under Horovod; the launcher's half is ``lamella.training.horovod_meeting``."""
 
 import faulthandler
 import os
@@ -50,8 +50,8 @@ class HorovodGroup:
         with self._limited():
             self._horovod.broadcast_parameters(network.state_dict(), root_rank=0)
 
-    def averaging(self, optimiser: Optimizer, network: nn.Module) -> Optimizer:
-        """Return an optimiser that steps along the mean of all ranks' gradients.
+    def averaging(self, network: nn.Module, optimiser: Optimizer) -> tuple[nn.Module, Optimizer]:
+        """Return the network, and an optimiser that steps along the mean of all ranks' gradients.
 
         Its state is shared with ``load_state_dict(broadcast(...))``: Horovod's own
         ``broadcast_optimizer_state`` fills a fresh optimiser by taking a real step.
@@ -59,7 +59,7 @@ class HorovodGroup:
         wrapped = self._horovod.DistributedOptimizer(
             optimiser, named_parameters=network.named_parameters()
         )
-        return cast(Optimizer, wrapped)
+        return network, cast(Optimizer, wrapped)
 
     def step(self, optimiser: Optimizer) -> None:
         """Step, once the gradients of all ranks are averaged."""

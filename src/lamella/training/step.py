@@ -25,7 +25,7 @@ def prepare_arithmetic(threads: int) -> None:
     torch.use_deterministic_algorithms(True)
 
 
-def backward(network: nn.Module, preprocessing: Preprocessing, batch: Batch, ranks: int) -> float:
+def backward(learner: nn.Module, preprocessing: Preprocessing, batch: Batch, ranks: int) -> float:
     """Add the gradients of a rank's batch to the parameters.
 
     The loss is weighted such that the mean of the gradients over the ranks is the gradient of the
@@ -34,7 +34,7 @@ def backward(network: nn.Module, preprocessing: Preprocessing, batch: Batch, ran
     Returns:
         The sum of the samples' losses.
     """
-    logits: Tensor = network(preprocessing(torch.from_numpy(batch.images)))
+    logits: Tensor = learner(preprocessing(torch.from_numpy(batch.images)))
     loss = cross_entropy(logits, torch.from_numpy(batch.labels), reduction="sum")
     (loss * (ranks / batch.joint_size)).backward()  # type: ignore[no-untyped-call]
     return loss.item()

@@ -61,6 +61,7 @@ class Trainer:
         schedule: Which rank sees which sample when.
         classes: Number of classes.
         network: From normalised images to logits.
+        learner: What the forward pass in training goes through; it holds the network's parameters.
         preprocessing: From stored pixels to normalised images.
         optimiser: It steps along the mean gradient of all ranks.
         steps: Steps per epoch.
@@ -73,6 +74,7 @@ class Trainer:
     schedule: Schedule
     classes: int
     network: nn.Module
+    learner: nn.Module
     preprocessing: Preprocessing
     optimiser: Optimizer
     steps: int
@@ -104,6 +106,7 @@ class Trainer:
             limit=run.patches_per_epoch,
             augment=run.augment,
         )
+        learner, optimiser = group.averaging(network, build_optimiser(network, run))
         return cls(
             run=run,
             seed=seed,
@@ -112,8 +115,9 @@ class Trainer:
             schedule=schedule,
             classes=len(index.classes),
             network=network,
+            learner=learner,
             preprocessing=Preprocessing(),
-            optimiser=group.averaging(build_optimiser(network, run), network),
+            optimiser=optimiser,
             steps=len(schedule.joint_batches(datasets["train"].labels, epoch=1)),
         )
 
@@ -146,7 +150,7 @@ class Trainer:
             rate = self._rate((epoch - 1) * self.steps + step - 1)
             set_learning_rate(self.optimiser, rate)
             self.optimiser.zero_grad()
-            batch_loss = backward(self.network, self.preprocessing, batch, self.group.size)
+            batch_loss = backward(self.learner, self.preprocessing, batch, self.group.size)
             check_finite(batch_loss, self.group, f"epoch {epoch}, step {step}")
             self.group.step(self.optimiser)
             loss += batch_loss

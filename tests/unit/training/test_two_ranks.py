@@ -1,4 +1,4 @@
-"""Whole trainings by two ranks under Horovod, through the real launcher."""
+"""Whole trainings by two ranks, through the real launcher."""
 
 import os
 import signal
@@ -17,8 +17,8 @@ PROGRAM = Path(__file__).parent / "programs" / "untracked.py"
 RUN = RunSettings(model="test_resnet", epochs=8, batch_size=4, learning_rate=0.01)
 
 
-def start(index: Path, folder: Path) -> "subprocess.Popen[bytes]":
-    training = TrainingSettings(backend=Backend.HOROVOD, processes=2, runs={"tiny": RUN})
+def start(index: Path, folder: Path, backend: Backend) -> "subprocess.Popen[bytes]":
+    training = TrainingSettings(backend=backend, processes=2, runs={"tiny": RUN})
     words = [
         *("--index", str(index), "--output", str(folder), "--run", "tiny", "--seed", "5"),
         *("--settings", training.model_dump_json(), "--log", str(folder / "log")),
@@ -26,10 +26,15 @@ def start(index: Path, folder: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, str(PROGRAM), "launch", *words])
 
 
+@pytest.fixture(scope="module", params=[Backend.HOROVOD, Backend.TORCH])
+def backend(request) -> Backend:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def undisturbed(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(cohort: Path, tmp_path_factory: pytest.TempPathFactory, backend) -> Path:
     folder = tmp_path_factory.mktemp("two-ranks")
-    assert start(cohort, folder).wait() == 0, (folder / "log").read_text()
+    assert start(cohort, folder, backend).wait() == 0, (folder / "log").read_text()
     return folder
 
 
@@ -47,9 +52,9 @@ def test_two_ranks_judge_every_patch_of_validation_and_test(undisturbed):
 
 
 def test_killed_with_sigkill_and_started_again_it_ends_in_the_same_bits(
-    cohort, tmp_path, undisturbed
+    cohort, tmp_path, undisturbed, backend
 ):
-    launcher = start(cohort, tmp_path)
+    launcher = start(cohort, tmp_path, backend)
     checkpoint = tmp_path / "state" / "checkpoint.pt"
     while not checkpoint.exists():
         assert launcher.poll() is None, (tmp_path / "log").read_text()
@@ -58,7 +63,7 @@ def test_killed_with_sigkill_and_started_again_it_ends_in_the_same_bits(
     assert launcher.wait() == -signal.SIGKILL
     assert not (tmp_path / "metrics.json").exists()
 
-    assert start(cohort, tmp_path).wait() == 0, (tmp_path / "log").read_text()
+    assert start(cohort, tmp_path, backend).wait() == 0, (tmp_path / "log").read_text()
     assert "going on after epoch" in (tmp_path / "log").read_text()
     assert (tmp_path / "best.pt").read_bytes() == (undisturbed / "best.pt").read_bytes()
     assert curves(tmp_path) == curves(undisturbed)

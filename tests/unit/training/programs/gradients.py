@@ -1,4 +1,4 @@
-"""A rank that makes one step and stores its batch and the averaged gradients: INDEX OUTPUT."""
+"""A rank makes one step, stores its batch and the averaged gradients: INDEX OUTPUT BACKEND."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ from lamella.training.lifeline import end_with_launcher
 BATCH_SIZE = 4
 
 
-def main(index: Path, output: Path) -> None:
+def main(index: Path, output: Path, backend: str) -> None:
     import torch
 
     from lamella.datasets.batches import Schedule, training_batches
@@ -21,7 +21,7 @@ def main(index: Path, output: Path) -> None:
     from lamella.training.settings import Backend
     from lamella.training.step import backward, prepare_arithmetic
 
-    group = join_group(Backend.HOROVOD)
+    group = join_group(Backend(backend))
     prepare_arithmetic(threads=1)
     # Other weights on every rank, so that the test sees whether they are shared.
     torch.manual_seed(group.rank)
@@ -33,7 +33,7 @@ def main(index: Path, output: Path) -> None:
     group.share_weights(network)
     weights = {key: value.clone() for key, value in network.state_dict().items()}
     preprocessing = Preprocessing().double()
-    optimiser = group.averaging(torch.optim.SGD(network.parameters(), lr=0.0), network)
+    learner, optimiser = group.averaging(network, torch.optim.SGD(network.parameters(), lr=0.0))
 
     # 7 samples a step: the ranks get 4 and 3.
     schedule = Schedule(BATCH_SIZE, group.size, 5, Sampling.NATURAL, 7, AugmentSettings())
@@ -43,7 +43,7 @@ def main(index: Path, output: Path) -> None:
         network.train(training)
         (batch,) = training_batches(dataset, schedule, epoch=1, rank=group.rank)
         optimiser.zero_grad()
-        backward(network, preprocessing, batch, group.size)
+        backward(learner, preprocessing, batch, group.size)
         group.step(optimiser)
         gradients = {key: value.grad for key, value in network.named_parameters()}
         found[mode] = group.gather(gradients)
@@ -58,4 +58,4 @@ def main(index: Path, output: Path) -> None:
 
 if __name__ == "__main__":
     end_with_launcher()
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -76,6 +76,7 @@ def _launch(arguments: Arguments, words: Sequence[str]) -> None:
     launch_training(
         [sys.executable, "-m", "lamella.training.rank", *words],
         arguments.training.processes,
+        backend=arguments.training.backend,
         threads=run.threads,
         start_limit_s=arguments.training.start_limit_s,
         exchange_limit_s=arguments.training.exchange_limit_s,

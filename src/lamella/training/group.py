@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lamella.settings import Device
+from lamella.training.arithmetic import Learner
 from lamella.training.settings import Backend
 
 Value = TypeVar("Value")
@@ -25,6 +26,15 @@ class Group(Protocol):
 
     def share_weights(self, network: nn.Module) -> None:
         """Give every rank the parameters and buffers of rank 0."""
+        ...
+
+    def replica(self, learner: Learner, *, parts: int) -> Learner:
+        """Return what the forward pass in training goes through instead of the learner.
+
+        Args:
+            learner: From normalised images to logits.
+            parts: Times that it is called before each step.
+        """
         ...
 
     def averaging(self, optimiser: Optimizer, network: nn.Module, *, parts: int) -> Optimizer:
@@ -67,6 +77,10 @@ class SingleProcess:
     def share_weights(self, network: nn.Module) -> None:
         """Nobody to share with."""
 
+    def replica(self, learner: Learner, *, parts: int) -> Learner:
+        """Return the learner."""
+        return learner
+
     def averaging(self, optimiser: Optimizer, network: nn.Module, *, parts: int) -> Optimizer:
         """Return the optimiser: the mean of one gradient is the gradient."""
         return optimiser
@@ -103,7 +117,11 @@ def join_group(backend: Backend, device: Device = Device.CPU) -> Group:
     """
     if backend is Backend.NONE:
         return SingleProcess()
-    # Imported here: Horovod is built only where several processes train.
+    # Imported here: each backend is wanted only where it is chosen.
+    if backend is Backend.TORCH:
+        from lamella.training.torch_group import TorchGroup
+
+        return TorchGroup(device)
     from lamella.training.horovod_group import HorovodGroup
 
     return HorovodGroup(device)

@@ -1,4 +1,4 @@
-"""The group of ranks under Horovod; the launcher's half is ``lamella.training.meeting_place``."""
+"""The group of ranks under Horovod; the launcher's half is ``lamella.training.horovod_meeting``."""
 
 import faulthandler
 import os
@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from lamella.errors import TrainingError
 from lamella.settings import Device
+from lamella.training.arithmetic import Learner
 from lamella.training.meeting_place import EXCHANGE_LIMIT_VARIABLE
 
 Value = TypeVar("Value")
@@ -79,6 +80,10 @@ class HorovodGroup:
             self._horovod.broadcast_parameters(sent, root_rank=0)
         for name, tensor in state.items():
             tensor.copy_(sent[name])
+
+    def replica(self, learner: Learner, *, parts: int) -> Learner:
+        """Return the learner: the optimiser averages."""
+        return learner
 
     def averaging(self, optimiser: Optimizer, network: nn.Module, *, parts: int) -> Optimizer:
         """Return an optimiser that steps along the mean of all ranks' gradients.

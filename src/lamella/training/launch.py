@@ -14,7 +14,8 @@ from types import FrameType
 
 from lamella.errors import TrainingError
 from lamella.training.lifeline import LAUNCHER_VARIABLE
-from lamella.training.meeting_place import meeting_place
+from lamella.training.meeting_place import Seat, meeting_place
+from lamella.training.settings import Backend
 from lamella.training.stopping import EXIT_STOPPED, STOP_SIGNALS
 
 _logger = logging.getLogger(__name__)
@@ -55,11 +56,12 @@ def launch_training(
     command: Sequence[str],
     processes: int,
     *,
+    backend: Backend,
     threads: int = 1,
     start_limit_s: int = 300,
     exchange_limit_s: int = 1800,
 ) -> None:
-    """Run a program as ranks of one Horovod group on this machine, and wait for the end of all.
+    """Run a program as ranks of one group on this machine, and wait for the end of all.
 
     What the ranks print is logged. The ranks end when this process ends, whatever ends it.
     Call it from the main thread: Linux ties the ranks' lives to the thread that started them.
@@ -70,6 +72,7 @@ def launch_training(
     Args:
         command: Program and arguments; it must call ``end_with_launcher`` and ``join_group``.
         processes: Number of ranks.
+        backend: How they exchange gradients.
         threads: Threads per rank for arithmetic.
         start_limit_s: Seconds that ranks wait for each other at the start.
         exchange_limit_s: Seconds that a rank waits for the others in an exchange.
@@ -82,23 +85,23 @@ def launch_training(
     with (
         _noting_signals() as stop,
         meeting_place(
-            processes, start_limit_s=start_limit_s, exchange_limit_s=exchange_limit_s
-        ) as environments,
+            backend, processes, start_limit_s=start_limit_s, exchange_limit_s=exchange_limit_s
+        ) as seats,
     ):
         ranks: list[_Rank] = []
         try:
-            for number, variables in enumerate(environments):
-                ranks.append(_start(command, number, variables, threads))
+            for number, seat in enumerate(seats):
+                ranks.append(_start(command, number, seat, threads))
             _wait(ranks, stop)
         finally:
             _end(ranks)
 
 
-def _start(command: Sequence[str], number: int, variables: dict[str, str], threads: int) -> _Rank:
+def _start(command: Sequence[str], number: int, seat: Seat, threads: int) -> _Rank:
     environment = {
         **_MEMORY,
         **os.environ,
-        **variables,
+        **seat.variables,
         LAUNCHER_VARIABLE: str(os.getpid()),
         "OMP_NUM_THREADS": str(threads),
         "PYTHONUNBUFFERED": "1",
@@ -109,6 +112,7 @@ def _start(command: Sequence[str], number: int, variables: dict[str, str], threa
         process = subprocess.Popen(
             command,
             env=environment,
+            pass_fds=seat.files,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -24,6 +24,7 @@ class Backend(StrEnum):
 
     NONE = "none"
     HOROVOD = "horovod"
+    TORCH = "torch"
 
 
 class Optimiser(StrEnum):
@@ -144,7 +145,8 @@ class TrainingSettings(Settings):
     """Which networks are trained, how often, and by how many processes."""
 
     backend: Backend = Backend.NONE
-    """How the processes exchange gradients: `horovod` (gloo), or `none` for a single process."""
+    """How the processes exchange gradients: `horovod`; `torch` (DistributedDataParallel) where
+    Horovod cannot be built; `none` for a single process. Both exchange them by gloo on the CPU."""
 
     processes: int = Field(default=1, ge=1, le=64)
     """Processes that train one network together, on this machine."""
@@ -177,7 +179,9 @@ class TrainingSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.backend is Backend.NONE and self.processes > 1:
-            raise ValueError(f"processes is {self.processes}, which needs backend: horovod")
+            raise ValueError(
+                f"processes is {self.processes}, which needs backend: horovod or torch"
+            )
         for name, run in self.runs.items():
             if run.precision is Precision.FLOAT16 and self.device is Device.CPU:
                 raise ValueError(f"precision of run {name!r} is float16, which needs device: cuda")

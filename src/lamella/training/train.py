@@ -46,7 +46,7 @@ def train_model(
 ) -> None:
     """Train a network, or go on where a training was broken off, and write its results.
 
-    With ``backend: horovod`` every rank calls this (see ``lamella.training.rank``); rank 0 writes.
+    With several processes every rank calls this (see ``lamella.training.rank``); rank 0 writes.
     A training that is already finished writes its results again without training.
 
     Args:

@@ -63,7 +63,8 @@ class Trainer:
         schedule: Which rank sees which sample when.
         classes: Number of classes.
         network: From normalised images to logits.
-        learner: The network, or a compiled one of the same weights.
+        learner: What learns, with the weights of the network: itself, or made to compile, or to
+            average gradients.
         preprocessing: From stored pixels to normalised images.
         arithmetic: Where and in which numbers to compute.
         optimiser: It steps along the mean gradient of all ranks.
@@ -117,6 +118,7 @@ class Trainer:
             limit=run.patches_per_epoch,
             augment=run.augment,
         )
+        learner = compiled(network, arithmetic.device) if run.compile else network
         return cls(
             run=run,
             seed=seed,
@@ -125,7 +127,7 @@ class Trainer:
             schedule=schedule,
             classes=len(index.classes),
             network=network,
-            learner=compiled(network, arithmetic.device) if run.compile else network,
+            learner=group.replica(learner, parts=run.accumulate),
             preprocessing=Preprocessing().to(arithmetic.device),
             arithmetic=arithmetic,
             optimiser=group.averaging(build_optimiser(network, run), network, parts=run.accumulate),

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from lamella.models.networks import build_network
 from lamella.training.launch import launch_training
+from lamella.training.settings import Backend
 
 PROGRAM = Path(__file__).parent / "programs" / "gradients.py"
 # In float32 first, as the stored constants are.
@@ -17,10 +18,11 @@ MEAN = torch.tensor([0.485, 0.456, 0.406]).double()
 DEVIATION = torch.tensor([0.229, 0.224, 0.225]).double()
 
 
-@pytest.fixture(scope="module")
-def found(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+@pytest.fixture(scope="module", params=[Backend.HOROVOD, Backend.TORCH])
+def found(request, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     output = tmp_path_factory.mktemp("gradients") / "found.pt"
-    launch_training([sys.executable, str(PROGRAM), str(cohort), str(output)], 2)
+    command = [sys.executable, str(PROGRAM), str(cohort), str(output), request.param]
+    launch_training(command, 2, backend=request.param)
     return torch.load(output, weights_only=True)
 
 

@@ -1,4 +1,4 @@
-"""Whole trainings by two ranks under Horovod, through the real launcher."""
+"""Whole trainings by two ranks, through the real launcher."""
 
 import os
 import signal
@@ -28,9 +28,9 @@ OFTEN = 1e-9
 """Minutes between checkpoints: every step is one."""
 
 
-def start(index: Path, folder: Path) -> "subprocess.Popen[bytes]":
+def start(index: Path, folder: Path, backend: Backend) -> "subprocess.Popen[bytes]":
     training = TrainingSettings(
-        backend=Backend.HOROVOD, processes=2, runs={"tiny": RUN}, checkpoint_minutes=OFTEN
+        backend=backend, processes=2, runs={"tiny": RUN}, checkpoint_minutes=OFTEN
     )
     words = [
         *("--index", str(index), "--output", str(folder), "--run", "tiny", "--seed", "5"),
@@ -39,10 +39,15 @@ def start(index: Path, folder: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, str(PROGRAM), "launch", *words])
 
 
+@pytest.fixture(scope="module", params=[Backend.HOROVOD, Backend.TORCH])
+def backend(request) -> Backend:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def undisturbed(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(cohort: Path, tmp_path_factory: pytest.TempPathFactory, backend) -> Path:
     folder = tmp_path_factory.mktemp("two-ranks")
-    assert start(cohort, folder).wait() == 0, (folder / "log").read_text()
+    assert start(cohort, folder, backend).wait() == 0, (folder / "log").read_text()
     return folder
 
 
@@ -77,17 +82,17 @@ def stop_within_an_epoch(
 # Four starts of two ranks.
 @pytest.mark.timeout(900)
 def test_ended_again_and_again_and_started_again_it_ends_in_the_same_bits(
-    cohort, tmp_path, undisturbed
+    cohort, tmp_path, undisturbed, backend
 ):
     moments = ((signal.SIGKILL, 0), (signal.SIGUSR1, 2), (signal.SIGKILL, 4))
     codes = [
-        stop_within_an_epoch(start(cohort, tmp_path), tmp_path, number, epoch)
+        stop_within_an_epoch(start(cohort, tmp_path, backend), tmp_path, number, epoch)
         for number, epoch in moments
     ]
     assert codes == [-signal.SIGKILL, 75, -signal.SIGKILL]
     assert not (tmp_path / "metrics.json").exists()
 
-    assert start(cohort, tmp_path).wait() == 0, (tmp_path / "log").read_text()
+    assert start(cohort, tmp_path, backend).wait() == 0, (tmp_path / "log").read_text()
     assert "going on after epoch" in (tmp_path / "log").read_text()
     assert (tmp_path / "best.pt").read_bytes() == (undisturbed / "best.pt").read_bytes()
     assert curves(tmp_path) == curves(undisturbed)

@@ -1,5 +1,6 @@
-"""Two ranks of which the second stays away from the first exchange."""
+"""Two ranks of which the second stays away from the first exchange: BACKEND."""
 
+import sys
 import time
 
 from lamella.training.lifeline import end_with_launcher
@@ -9,7 +10,7 @@ if __name__ == "__main__":
     from lamella.training.group import join_group
     from lamella.training.settings import Backend
 
-    group = join_group(Backend.HOROVOD)
+    group = join_group(Backend(sys.argv[1]))
     if group.rank == 1:
         time.sleep(600)
     group.gather(group.rank)

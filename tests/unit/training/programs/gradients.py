@@ -1,4 +1,4 @@
-"""A rank that makes one step and stores its batch and the averaged gradients: INDEX OUTPUT."""
+"""A rank makes one step, stores its batch and the averaged gradients: INDEX OUTPUT BACKEND."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ BATCH_SIZE = 4
 PARTS = 2
 
 
-def main(index: Path, output: Path) -> None:
+def main(index: Path, output: Path, backend: str) -> None:
     import torch
 
     from lamella.datasets.batches import Schedule, training_batches
@@ -24,7 +24,7 @@ def main(index: Path, output: Path) -> None:
     from lamella.training.settings import Backend, RunSettings
     from lamella.training.step import backward
 
-    group = join_group(Backend.HOROVOD)
+    group = join_group(Backend(backend))
     arithmetic = prepare_arithmetic(RunSettings(), Device.CPU, rank=group.rank)
     # Other weights on every rank, so that the test sees whether they are shared.
     torch.manual_seed(group.rank)
@@ -33,11 +33,12 @@ def main(index: Path, output: Path) -> None:
     for weight in network.parameters():
         if not weight.any():
             torch.nn.init.normal_(weight)
-    # The order of axes that Horovod does not exchange by itself.
+    # The order of axes that no backend exchanges by itself.
     network = network.to(memory_format=torch.channels_last)
     group.share_weights(network)
     weights = {key: value.clone() for key, value in network.state_dict().items()}
     preprocessing = Preprocessing().double()
+    learner = group.replica(network, parts=PARTS)
     optimiser = group.averaging(torch.optim.SGD(network.parameters(), lr=0.0), network, parts=PARTS)
 
     # 13 samples a step: the ranks get 7 and 6, in parts of 4 and 3, 3 and 3.
@@ -48,7 +49,7 @@ def main(index: Path, output: Path) -> None:
         network.train(training)
         (batch,) = training_batches(dataset, schedule, epoch=1, rank=group.rank)
         optimiser.zero_grad()
-        backward(network, preprocessing, batch, arithmetic, ranks=group.size, parts=PARTS)
+        backward(learner, preprocessing, batch, arithmetic, ranks=group.size, parts=PARTS)
         group.average_gradients(optimiser)
         gradients = {key: value.grad for key, value in network.named_parameters()}
         found[mode] = group.gather(gradients)
@@ -63,4 +64,4 @@ def main(index: Path, output: Path) -> None:
 
 if __name__ == "__main__":
     end_with_launcher()
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

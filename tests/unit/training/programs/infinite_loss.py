@@ -1,4 +1,6 @@
-"""Two ranks of which the second has a loss that is no number; both say what they make of it."""
+"""Two ranks, the second with a loss that is no number; both say what they find: BACKEND."""
+
+import sys
 
 from lamella.training.lifeline import end_with_launcher
 
@@ -9,7 +11,7 @@ if __name__ == "__main__":
     from lamella.training.settings import Backend
     from lamella.training.step import check_finite
 
-    group = join_group(Backend.HOROVOD)
+    group = join_group(Backend(sys.argv[1]))
     check_finite(0.5, group, "epoch 2, step 2")
     try:
         check_finite((0.5, float("nan"))[group.rank], group, "epoch 2, step 3")

@@ -1,7 +1,8 @@
-"""Ranks that exchange for ever; rank 1 is killed after its first exchange."""
+"""Ranks that exchange for ever; rank 1 is killed after its first exchange: BACKEND."""
 
 import os
 import signal
+import sys
 
 from lamella.training.lifeline import end_with_launcher
 
@@ -10,7 +11,7 @@ if __name__ == "__main__":
     from lamella.training.group import join_group
     from lamella.training.settings import Backend
 
-    group = join_group(Backend.HOROVOD)
+    group = join_group(Backend(sys.argv[1]))
     while True:
         group.gather(group.rank)
         if group.rank == 1:

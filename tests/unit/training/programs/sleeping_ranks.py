@@ -7,11 +7,12 @@ from pathlib import Path
 
 from lamella.training.launch import launch_training
 from lamella.training.lifeline import end_with_launcher
+from lamella.training.settings import Backend
 
 if __name__ == "__main__":
     if sys.argv[1] == "rank":
         end_with_launcher()
-        (Path(sys.argv[2]) / os.environ["HOROVOD_RANK"]).write_text(str(os.getpid()))
+        (Path(sys.argv[2]) / os.environ["RANK"]).write_text(str(os.getpid()))
         time.sleep(600)
     else:
-        launch_training([sys.executable, __file__, "rank", sys.argv[1]], 2)
+        launch_training([sys.executable, __file__, "rank", sys.argv[1]], 2, backend=Backend.TORCH)

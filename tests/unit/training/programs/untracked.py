@@ -19,8 +19,10 @@ def launch(words: list[str]) -> None:
     from lamella.training.arguments import read_arguments
     from lamella.training.launch import launch_training
 
-    start_job_log(read_arguments(words).log)
-    launch_training([sys.executable, __file__, "rank", *words], 2)
+    arguments = read_arguments(words)
+    start_job_log(arguments.log)
+    backend = arguments.training.backend
+    launch_training([sys.executable, __file__, "rank", *words], 2, backend=backend)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,6 @@ def main(index: Path, output: Path, backend: str) -> None:
     network = network.to(memory_format=torch.channels_last)
     group.share_weights(network)
     weights = {key: value.clone() for key, value in network.state_dict().items()}
-    preprocessing = Preprocessing().double()
     learner = group.replica(network, parts=PARTS)
     optimiser = group.averaging(torch.optim.SGD(network.parameters(), lr=0.0), network, parts=PARTS)
 
@@ -49,7 +48,9 @@ def main(index: Path, output: Path, backend: str) -> None:
         network.train(training)
         (batch,) = training_batches(dataset, schedule, epoch=1, rank=group.rank)
         optimiser.zero_grad()
-        backward(learner, preprocessing, batch, arithmetic, ranks=group.size, parts=PARTS)
+        backward(
+            learner, Preprocessing().double(), batch, arithmetic, ranks=group.size, parts=PARTS
+        )
         group.average_gradients(optimiser)
         gradients = {key: value.grad for key, value in network.named_parameters()}
         found[mode] = group.gather(gradients)

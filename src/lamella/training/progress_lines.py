@@ -3,7 +3,7 @@
 import logging
 import time
 
-from lamella.training.metrics import Metrics
+from lamella.evaluation.metrics import Metrics
 
 _logger = logging.getLogger(__name__)
 _EVERY_S = 10.0

@@ -11,13 +11,13 @@ from torch.optim import Optimizer
 
 from lamella.datasets.batches import Schedule, training_batches
 from lamella.datasets.patches import PatchDataset
+from lamella.evaluation.metrics import Metrics, classification_metrics
 from lamella.models.networks import build_network
 from lamella.models.preprocess import Preprocessing
 from lamella.patches.index import PatchIndex
 from lamella.training.checkpoint import Weights
 from lamella.training.checks import SPLITS
 from lamella.training.group import Group, average_statistics
-from lamella.training.metrics import Metrics, patch_metrics
 from lamella.training.optimiser import build_optimiser, learning_rate, set_learning_rate
 from lamella.training.progress_lines import ProgressLines
 from lamella.training.settings import RunSettings, TrainingSettings
@@ -183,7 +183,7 @@ class Trainer:
         """Return the metrics of a split, computed on rank 0 and told to all."""
         metrics: Metrics = {}
         if self.group.rank == 0:
-            metrics = patch_metrics(self.datasets[split].labels, probabilities)
+            metrics = classification_metrics(self.datasets[split].labels, probabilities)
         return self.group.broadcast(metrics)
 
     def _rate(self, step: int) -> float:

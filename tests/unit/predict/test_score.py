@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from lamella.predict.score import score_remark, slide_score
 
 from lamella.patches.settings import PatchSettings
-from lamella.predict.score import score_remark, slide_score
 
 
 def test_the_score_is_the_mean_of_the_top_share():

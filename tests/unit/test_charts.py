@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lamella.report.charts import Line, bar, line_chart, ticks
+from lamella.charts import Line, bar, line_chart, ticks
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import sklearn.metrics as sk
-
 from lamella.training.metrics import patch_metrics, quality
 
 

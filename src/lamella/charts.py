@@ -34,7 +34,7 @@ _UPRIGHT = Markup('<text class="x" transform="translate(12 {}) rotate(-90)">{}</
 _KEY = Markup('<text class="y" x="{}" y="{}" style="fill:{}">{}</text>')
 _CELL = Markup(
     '<rect x="{}" y="{}" width="{}" height="{}" fill="{}" fill-opacity="{}"/>'
-    '<text class="x" x="{}" y="{}" style="fill:{}">{} ({})</text>'
+    '<text class="x" x="{}" y="{}" style="fill:{}">{}<tspan x="{}" dy="16">{}</tspan></text>'
 )
 
 
@@ -197,10 +197,10 @@ def _key(lines: Sequence[Line], axes: _Axes) -> list[Markup]:
 def _cell(axes: _Axes, row: int, column: int, count: int, share: float) -> Markup:
     left, top = axes.place(column, axes.y[-1] - row)
     right, bottom = axes.place(column + 1, axes.y[-1] - row - 1)
-    ink = "#ffffff" if share > 0.5 else "#1d2333"
+    middle, ink = (left + right) / 2, "#ffffff" if share > 0.5 else "#1d2333"
     return _CELL.format(
-        *(left, top, right - left, bottom - top, PALETTE[0], round(share, 4)),
-        *((left + right) / 2, (top + bottom) / 2, ink, f"{count:,}", f"{share:.1%}"),
+        *(left, top, round(right - left, 2), round(bottom - top, 2), PALETTE[0], round(share, 4)),
+        *(middle, (top + bottom) / 2 - 2, ink, f"{count:,}", middle, f"{share:.1%}"),
     )
 
 

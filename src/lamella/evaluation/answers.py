@@ -19,6 +19,3 @@ class Answers:
     labels: NDArray[np.int64]
     probabilities: NDArray[np.floating]
     patients: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.labels)

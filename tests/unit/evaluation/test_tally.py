@@ -15,7 +15,7 @@ WEIGHTS = np.array([[1, 1, 1, 1, 1, 1, 1], [0, 2, 1, 0, 3, 0, 1], [5, 0, 0, 1, 1
 
 def repeated(answers, weights):
     """Return the answers, those of each patient as often as it counts."""
-    rows = np.repeat(np.arange(len(answers)), weights[answers.patients].astype(int))
+    rows = np.repeat(np.arange(len(answers.labels)), weights[answers.patients].astype(int))
     return answers.labels[rows], answers.probabilities[rows]
 
 
@@ -55,7 +55,7 @@ def test_equal_scores_count_half():
 
 def test_few_samples_at_a_time_give_the_same(answers, monkeypatch):
     whole = Tally.of(answers, answers.patients, 7).metrics(WEIGHTS)
-    monkeypatch.setattr(tally_module, "_SAMPLES_AT_A_TIME", len(answers) + 1)
+    monkeypatch.setattr(tally_module, "_SAMPLES_AT_A_TIME", len(answers.labels) + 1)
     parts = Tally.of(answers, answers.patients, 7).metrics(WEIGHTS)
     assert parts == {name: pytest.approx(values, abs=1e-12) for name, values in whole.items()}
 

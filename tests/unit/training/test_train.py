@@ -202,7 +202,7 @@ def test_record_holds_parameters_curves_data_and_files(cohort, tmp_path, records
     assert losses == [1, 2, 3]
     keys = [metric.key for metric in record.metrics]
     assert {
-        *("best/test_auc", "best/validation_accuracy", "best_epoch", "best/test_tumor_f1"),
+        *("best/test_auc", "best/validation_accuracy", "best_epoch", "best/test_classes_tumor_f1"),
         *("best/test_slide_top_k_loss", "best/validation_patient_mean_accuracy"),
     } <= set(keys)
     assert not [key for key in keys if "bootstrap" in key]

@@ -197,7 +197,7 @@ def _key(lines: Sequence[Line], axes: _Axes) -> list[Markup]:
 def _cell(axes: _Axes, row: int, column: int, count: int, share: float) -> Markup:
     left, top = axes.place(column, axes.y[-1] - row)
     right, bottom = axes.place(column + 1, axes.y[-1] - row - 1)
-    middle, ink = (left + right) / 2, "#ffffff" if share > 0.5 else "#1d2333"
+    middle, ink = (left + right) / 2, "#ffffff" if share > 0.6 else "#1d2333"
     return _CELL.format(
         *(left, top, round(right - left, 2), round(bottom - top, 2), PALETTE[0], round(share, 4)),
         *(middle, (top + bottom) / 2 - 2, ink, f"{count:,}", middle, f"{share:.1%}"),

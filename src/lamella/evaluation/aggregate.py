@@ -1,7 +1,6 @@
 """From the probabilities of many patches to those of the slide or patient they come from."""
 
 import math
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +39,7 @@ def aggregate(
             with np.errstate(divide="ignore"):
                 found = -np.expm1(np.log1p(-exact).sum(axis=0))
         case Aggregation.TOP_K:
-            # As written: 0.05 of 140 is 7, though 0.05 * 140 is a little more.
-            count = math.ceil(Fraction(repr(float(top_share))) * len(exact))
+            count = math.ceil(top_share * len(exact))
             found = np.sort(exact, axis=0)[-count:].mean(axis=0)
     return np.asarray(found, dtype=np.float64)
 

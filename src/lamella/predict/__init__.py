@@ -1,3 +1,3 @@
 """Prediction: every patch gets its probabilities, every slide a heatmap and a score."""
 
-REVISION = 3
+REVISION = 2

@@ -67,7 +67,7 @@ def write_results(
     judged: dict[str, Judged],
     training: TrainingSettings,
     *,
-    remark: str = "",
+    remark: str,
 ) -> None:
     """Write the results of a training; ``metrics.json`` is the last.
 

@@ -33,11 +33,10 @@ def test_at_least_one_patch_counts():
     assert aggregate(two, Aggregation.TOP_K, top_share=0.01) == pytest.approx(0.6)
 
 
-def test_a_share_that_is_a_whole_number_of_patches_takes_no_patch_more():
-    # In double precision 0.05 * 140 is 7.000000000000001.
-    probabilities = np.zeros(140)
-    probabilities[:7] = 1.0
-    assert aggregate(probabilities, Aggregation.TOP_K, top_share=0.05) == 1.0
+def test_a_part_of_a_patch_counts_as_a_whole_one():
+    # A quarter of nine, 2.25, takes three.
+    nine = np.array([0.9, 0.6, 0.3, 0, 0, 0, 0, 0, 0])
+    assert aggregate(nine, Aggregation.TOP_K, top_share=0.25) == pytest.approx(0.6)
 
 
 def test_a_sure_patch_makes_noisy_or_sure_without_a_warning():

@@ -98,8 +98,7 @@ def calibration_chart(answers: Answers, classes: Sequence[str]) -> Markup:
 def _roc_points(answers: Answers, label: int) -> list[tuple[float, float]]:
     false, true, _ = roc_curve(answers.labels == label, answers.probabilities[:, label])
     # Both rise, so their sum goes along the curve from 0 to 2.
-    places = np.searchsorted(false + true, np.linspace(0, 2, _POINTS))
-    kept = np.unique(np.append(places.clip(max=len(false) - 1), [0, len(false) - 1]))
+    kept = np.unique(np.searchsorted(false + true, np.linspace(0, 2, _POINTS)))
     return list(zip(false[kept].tolist(), true[kept].tolist(), strict=True))
 
 

@@ -113,6 +113,13 @@ def _add_other_commands(commands: Any) -> None:
     engines = commands.add_parser("engines", help="list the inference engines and their devices")
     engines.set_defaults(run=_engines)
 
+    compare = commands.add_parser(
+        "compare-runs", help="test whether one run is better than another by more than chance"
+    )
+    compare.add_argument("first", type=Path, help="folder of a run, as results/train/resnet50")
+    compare.add_argument("second", type=Path, help="folder of another run on the same patches")
+    compare.set_defaults(run=_compare_runs)
+
     sync = commands.add_parser("sync-tracking", help="send the records that MLflow lacks")
     _add_results_folder(sync)
     sync.add_argument(
@@ -235,6 +242,14 @@ def _engines(options: argparse.Namespace) -> None:
     for status in list_engines():
         note = f"version {status.version}" if status.reason is None else status.reason
         print(f"{status.name:12} {status.device:5} {note}")
+
+
+def _compare_runs(options: argparse.Namespace) -> None:
+    from lamella.training.compare import compare_runs, comparison_lines
+
+    found = compare_runs(options.first, options.second)
+    for line in comparison_lines(found, options.first.name, options.second.name):
+        print(line)
 
 
 def _sync_tracking(options: argparse.Namespace) -> None:

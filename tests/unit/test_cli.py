@@ -18,6 +18,7 @@ def test_help_names_every_command(capsys):
         "check",
         "import-patches",
         "engines",
+        "compare-runs",
         "sync-tracking",
         "document",
     ):

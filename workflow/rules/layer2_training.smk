@@ -1,7 +1,8 @@
 """Layer II: networks are trained, compared over their seeds, and exported.
 
 Reads    results/patches/index.parquet
-Writes   results/train/{run}/seed{seed}/metrics.json  and beside it best.pt, history.tsv, state/
+Writes   results/train/{run}/seed{seed}/metrics.json  and beside it best.pt, history.tsv,
+         predictions.parquet, pictures/, state/
          results/train/summary.tsv
          results/export/{run}/onnx/, results/export/{run}/torch/, results/export/{run}/parity.tsv
 """

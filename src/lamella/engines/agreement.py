@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.training.metrics import patch_metrics
+from lamella.evaluation.metrics import classification_metrics
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def patch_auc(probabilities: NDArray[np.float32], labels: NDArray[np.int16]) -> 
     scores = probabilities[known]
     if len(scores) == 0 or not np.isfinite(scores).all():
         return None
-    return patch_metrics(labels[known].astype(np.int64), scores)["auc"]
+    return classification_metrics(labels[known].astype(np.int64), scores)["auc"]
 
 
 def _lowest_cosine(answers: NDArray[np.float32], reference: NDArray[np.float32]) -> float:

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from lamella.engines.settings import EngineName
+from lamella.evaluation.aggregation import TOP_SHARE
 from lamella.settings import Device, Settings
 
 
@@ -28,7 +29,7 @@ class PredictSettings(InferenceSettings):
     target: str = Field(default="tumor", min_length=1)
     """Class whose probability is drawn and scored; one of `patches.classes`."""
 
-    top_share: float = Field(default=0.05, gt=0.0, le=1.0)
+    top_share: float = Field(default=TOP_SHARE, gt=0.0, le=1.0)
     """Share of a slide's patches, those with the highest probability, whose mean is its score."""
 
     @property

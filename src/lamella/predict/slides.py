@@ -21,6 +21,9 @@ from lamella.engines.load import FORMATS, engine_version, load_engine
 from lamella.engines.settings import EngineName
 from lamella.engines.verdict import Verdict, read_parity
 from lamella.errors import SettingsError
+from lamella.evaluation.aggregate import aggregate
+from lamella.evaluation.aggregation import SCORE_AGGREGATION, Aggregation
+from lamella.evaluation.sampling import score_remark
 from lamella.export.description import ModelDescription, read_description
 from lamella.fleet.fingerprint import fingerprint
 from lamella.fleet.manifest import ManifestRow, Status, read_manifest
@@ -43,7 +46,6 @@ from lamella.predict.predictions import (
     read_stored_predictions,
     write_predictions,
 )
-from lamella.predict.score import score_remark, slide_score
 from lamella.predict.settings import PredictSettings
 from lamella.settings import Device
 from lamella.stores.json_files import digest
@@ -150,7 +152,7 @@ def predict_slides(  # noqa: PLR0913 - every input of the rule by its name
         stored=functools.partial(read_stored_predictions, target=settings.target),
         settings=fleet,
     )
-    remark = score_remark(patch_settings)
+    remark = score_remark(patch_settings.sampling, patch_settings.label_source)
     _write_scores(scores, cohort, splits, rows, settings, remark=remark)
     record = _record(rows, inputs, model, settings, manifest.parent.name)
     record.started_ms = started_ms
@@ -302,8 +304,8 @@ def _figures(
         return {"remark": remark}
     target = read_predictions(folder / row.path).of(settings.target)
     figures = {
-        "score": slide_score(target, top_share=settings.top_share),
-        "mean_probability": float(np.mean(target, dtype=np.float64)),
+        "score": aggregate(target, SCORE_AGGREGATION, top_share=settings.top_share),
+        "mean_probability": aggregate(target, Aggregation.MEAN),
         "share_above_half": _share_above_half(target),
     }
     return {name: f"{value:.6f}" for name, value in figures.items()}

@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from lamella.charts import bar
 from lamella.patches.index import read_index
-from lamella.report.charts import bar
 from lamella.report.cohort import cohort_section
 from lamella.report.engines import (
     benchmark_conditions,

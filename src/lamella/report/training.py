@@ -7,10 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lamella.report.charts import PALETTE, Line, line_chart
+from lamella.charts import PALETTE, Line, line_chart
+from lamella.evaluation.levels import Level
 from lamella.stores.json_files import read_json
 from lamella.stores.tables import Row, read_table
-from lamella.training.results import HISTORY
+from lamella.training.curves import auc_lines, loss_lines
+from lamella.training.results import HISTORY, PICTURES
 
 FIGURES = {
     "auc": "AUC",
@@ -21,6 +23,8 @@ FIGURES = {
 }
 """Figures of the table, and what people call them."""
 
+SHOWN_PICTURES = ("roc", "calibration", "confusion")
+
 
 @dataclass(frozen=True)
 class SeedEntry:
@@ -30,6 +34,28 @@ class SeedEntry:
     best_epoch: int
     colour: str
     figures: dict[str, str]
+    pictures: list[Markup]
+
+
+@dataclass(frozen=True)
+class AucEntry:
+    """The AUC of one split and level.
+
+    Attributes:
+        split: ``validation`` or ``test``.
+        level: What is judged as one: patches, slides or patients.
+        n: How many, from how many patients.
+        auc: Mean and standard deviation over the seeds.
+        interval: 95 % interval, the mean over the seeds.
+        remark: Why there is none; else empty.
+    """
+
+    split: str
+    level: str
+    n: str
+    auc: str
+    interval: str
+    remark: str
 
 
 @dataclass(frozen=True)
@@ -44,6 +70,7 @@ class RunEntry:
         auc: Curves of the AUC.
         seeds: Its seeds.
         means: Mean and standard deviation over the seeds, by split and figure.
+        aucs: The AUC of patches, slides and patients.
     """
 
     run: str
@@ -53,6 +80,7 @@ class RunEntry:
     auc: Markup
     seeds: list[SeedEntry]
     means: dict[str, dict[str, str]]
+    aucs: list[AucEntry]
 
 
 def training_section(metrics: Sequence[Path], summary: Path) -> list[RunEntry]:
@@ -77,10 +105,11 @@ def _run(row: Row, trainings: list[tuple[Path, dict[str, Any]]]) -> RunEntry:
         colour = PALETTE[number % len(PALETTE)]
         history = read_table(path.with_name(HISTORY))
         best = content["best_epoch"]
-        loss.append(Line(_points(history, "train_loss"), colour, dashed=True))
-        loss.append(Line(_points(history, "validation_loss"), colour, mark=best))
-        auc.append(Line(_points(history, "validation_auc"), colour, mark=best))
-        seeds.append(SeedEntry(content["seed"], best, colour, _seed_figures(content)))
+        loss += loss_lines(history, best_epoch=best, colour=colour)
+        auc += auc_lines(history, best_epoch=best, colour=colour)
+        seeds.append(
+            SeedEntry(content["seed"], best, colour, _seed_figures(content), _pictures(path))
+        )
     return RunEntry(
         run=row["run"],
         model=row["model"],
@@ -92,11 +121,40 @@ def _run(row: Row, trainings: list[tuple[Path, dict[str, Any]]]) -> RunEntry:
             split: {key: _mean(row, f"{split}_{key}") for key in FIGURES}
             for split in ("validation", "test")
         },
+        aucs=[
+            _auc(row, trainings[0][1], split, level)
+            for split in ("validation", "test")
+            for level in ("patch", *(level.value for level in Level))
+        ],
     )
 
 
-def _points(history: Sequence[Row], column: str) -> list[tuple[float, float]]:
-    return [(float(row["epoch"]), float(row[column])) for row in history if row[column]]
+def _pictures(metrics: Path) -> list[Markup]:
+    """Return the pictures of one seed that show its answers to the test split."""
+    folder = metrics.with_name(PICTURES)
+    return [
+        Markup((folder / f"{name}.svg").read_text(encoding="utf-8"))  # noqa: S704 - our own file
+        for name in SHOWN_PICTURES
+    ]
+
+
+def _auc(row: Row, content: dict[str, Any], split: str, level: str) -> AucEntry:
+    """Return an entry; number and remark are the same for all seeds, which see the same patches."""
+    evaluation, figure = content[split], f"{split}_{level}_auc"
+    patients = evaluation["bootstrap"]["patients"]
+    if level == "patch":
+        figure, remark = f"{split}_auc", ""
+    else:
+        evaluation, remark = evaluation[level], evaluation[level]["remark"]
+    low, high = row[f"{figure}_low"], row[f"{figure}_high"]
+    return AucEntry(
+        split=split,
+        level=f"{level}s" if level != "patch" else "patches",
+        n=f"{evaluation['n']:,} of {patients:,} patients",
+        auc=_mean(row, figure),
+        interval=f"{float(low):.3f} – {float(high):.3f}" if low else "–",
+        remark=remark,
+    )
 
 
 def _seed_figures(content: dict[str, Any]) -> dict[str, str]:

@@ -10,11 +10,12 @@ r"""Train one network for one seed: the program that the rule ``train_model`` st
         --tracking '<JSON of TrackingSettings>' \
         --log results/logs/train_model/resnet50/seed1.log
 
-Writes ``best.pt``, ``history.tsv``, ``predictions.parquet`` and, last, ``metrics.json`` into the
-output folder, and keeps its resumable state in ``state/`` there. With ``backend: none`` the
-network is trained in this process; else this process starts ``training.processes`` ranks of
-itself (``python -m lamella.training.rank``, the same arguments), logs what they say and ends them
-all when one dies. SIGUSR1 and SIGTERM ask it to keep its state after the next step and to end.
+Writes ``best.pt``, ``history.tsv``, ``predictions.parquet``, ``pictures/`` and, last,
+``metrics.json`` into the output folder, and keeps its resumable state in ``state/`` there. With
+``backend: none`` the network is trained in this process; else this process starts
+``training.processes`` ranks of itself (``python -m lamella.training.rank``, the same arguments),
+logs what they say and ends them all when one dies. SIGUSR1 and SIGTERM ask it to keep its state
+after the next step and to end.
 
 Exit codes: 0; 1 for an error whose line stands in the log; 75 when a signal has stopped it and it
 goes on when started again; 128 + n after another signal n, or where it could not stop in time.

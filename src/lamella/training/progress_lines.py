@@ -3,8 +3,8 @@
 import logging
 import time
 
+from lamella.evaluation.metrics import Metrics
 from lamella.training.course import Course
-from lamella.training.metrics import Metrics
 
 _logger = logging.getLogger(__name__)
 _EVERY_S = 10.0

@@ -1,4 +1,4 @@
-"""The files that a finished training leaves: network, history, predictions, metrics, record."""
+"""The files that a finished training leaves: network, history, predictions, metrics, pictures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +9,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lamella.stores.atomic import replacing
+from lamella.charts import PALETTE, line_chart
+from lamella.evaluation.evaluate import Evaluation, evaluate
+from lamella.evaluation.metrics import Metrics
+from lamella.evaluation.pictures import draw_evaluation
+from lamella.stores.atomic import replacing, write_text
 from lamella.stores.json_files import write_json
 from lamella.stores.tables import write_table
 from lamella.training import REVISION
 from lamella.training.checkpoint import BEST, EpochRow, Progress, TrainedModel, save_trained
-from lamella.training.metrics import Metrics
+from lamella.training.curves import auc_lines, loss_lines
 from lamella.training.settings import TrainingSettings
 
 HISTORY = "history.tsv"
 PREDICTIONS = "predictions.parquet"
 METRICS = "metrics.json"
+PICTURES = "pictures"
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -33,7 +38,7 @@ HISTORY_COLUMNS = (
     "seconds",
     "samples_per_s",
 )
-_PREDICTION_COLUMNS = ["slide", "patient", "split", "x", "y", "label"]
+_PREDICTION_COLUMNS = ["slide", "patient", "slide_label", "split", "x", "y", "label"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +48,10 @@ class Judged:
     Attributes:
         table: The split's rows of the patch index.
         probabilities: ``(n, classes)``.
-        metrics: How well they agree with the labels.
     """
 
     table: pd.DataFrame
     probabilities: NDArray[np.float32]
-    metrics: Metrics
 
 
 def history_row(epoch: int, train_loss: float, validation: Metrics, others: EpochRow) -> EpochRow:
@@ -63,6 +66,8 @@ def write_results(
     progress: Progress,
     judged: dict[str, Judged],
     training: TrainingSettings,
+    *,
+    remark: str,
 ) -> None:
     """Write the results of a training; ``metrics.json`` is the last.
 
@@ -72,12 +77,34 @@ def write_results(
         progress: The history of the training.
         judged: The best network's answers for validation and test.
         training: Backend and number of processes.
+        remark: Why the patches say nothing of a slide; empty where they do.
     """
     save_trained(folder / BEST, model)
     write_table(folder / HISTORY, HISTORY_COLUMNS, progress.history)
     with replacing(folder / PREDICTIONS) as temporary:
         prediction_table(judged, model.classes).to_parquet(temporary, index=False)
-    write_json(folder / METRICS, metrics_content(model, progress, judged, training))
+    evaluations = {
+        split: evaluate(each.table, each.probabilities, model.classes, remark=remark)
+        for split, each in judged.items()
+    }
+    _write_pictures(folder / PICTURES, model, progress, judged["test"], evaluations["test"])
+    write_json(folder / METRICS, metrics_content(model, progress, evaluations, training))
+
+
+def _write_pictures(
+    folder: Path, model: TrainedModel, progress: Progress, test: Judged, evaluation: Evaluation
+) -> None:
+    """Write the learning curves, and what the answers to the test split look like, as SVG."""
+    history, best = progress.history, progress.best_epoch
+    loss = loss_lines(history, best_epoch=best, colour=PALETTE[0])
+    auc = auc_lines(history, best_epoch=best, colour=PALETTE[0])
+    pictures = {
+        "loss": line_chart(loss, title="Loss", x_name="epoch"),
+        "auc": line_chart(auc, title="Validation AUC", x_name="epoch", ceiling=1.0),
+        **draw_evaluation(test.table, test.probabilities, model.classes, evaluation),
+    }
+    for name, picture in pictures.items():
+        write_text(folder / f"{name}.svg", picture + "\n")
 
 
 def prediction_table(judged: dict[str, Judged], classes: tuple[str, ...]) -> pd.DataFrame:
@@ -97,7 +124,7 @@ def prediction_table(judged: dict[str, Judged], classes: tuple[str, ...]) -> pd.
 def metrics_content(
     model: TrainedModel,
     progress: Progress,
-    judged: dict[str, Judged],
+    evaluations: dict[str, Evaluation],
     training: TrainingSettings,
 ) -> dict[str, Any]:
     """Return the content of ``metrics.json``; only ``timings`` differs from run to run."""
@@ -114,7 +141,7 @@ def metrics_content(
         "revision": REVISION,
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
-        **{split: each.metrics for split, each in judged.items()},
+        **evaluations,
         "timings": {
             "seconds_per_epoch": _mean(progress.history, "seconds"),
             "samples_per_s": _mean(progress.history, "samples_per_s"),

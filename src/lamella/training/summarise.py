@@ -6,25 +6,47 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from lamella.evaluation.aggregation import SCORE_AGGREGATION
+from lamella.evaluation.levels import Level
 from lamella.stores.json_files import read_json
 from lamella.stores.tables import write_table
 
 _logger = logging.getLogger(__name__)
 
-FIGURES = {
+_SPLITS = ("validation", "test")
+_LEVELS = {
+    "": (),
+    **{f"{level}_": (level.value, SCORE_AGGREGATION.value) for level in Level},
+}
+"""What stands before the name of a figure, and where in an evaluation it is found."""
+
+FIGURES: dict[str, tuple[str, ...]] = {
     **{
         f"{split}_{metric}": (split, metric)
-        for split in ("validation", "test")
+        for split in _SPLITS
         for metric in ("auc", "average_precision", "accuracy", "balanced_accuracy", "loss")
+    },
+    **{
+        f"{split}_{level}_auc": (split, level.value, SCORE_AGGREGATION.value, "auc")
+        for split in _SPLITS
+        for level in Level
     },
     "seconds_per_epoch": ("timings", "seconds_per_epoch"),
     "samples_per_s": ("timings", "samples_per_s"),
 }
 """Column, and where its value stands in ``metrics.json``."""
 
+INTERVALS: dict[str, tuple[str, ...]] = {
+    f"{split}_{name}auc": (split, *place, "intervals", "auc")
+    for split in _SPLITS
+    for name, place in _LEVELS.items()
+}
+"""Figure with a 95 % interval, and where its limits stand in ``metrics.json``."""
+
 COLUMNS = (
     *("run", "model", "seeds"),
     *(f"{figure}_{kind}" for figure in FIGURES for kind in ("mean", "sd")),
+    *(f"{figure}_{kind}" for figure in INTERVALS for kind in ("low", "high")),
 )
 
 
@@ -46,17 +68,33 @@ def summarise_runs(metrics: Sequence[Path], output: Path) -> None:
 def summary_row(seeds: Sequence[dict[str, Any]]) -> dict[str, object]:
     """Return mean and sample standard deviation of every figure over the seeds of one run.
 
-    A figure that is undefined for a seed has an empty mean; one seed has no standard deviation.
+    The limits of an interval are the means of the seeds' limits: it tells how sure one network's
+    figure is. A figure that is undefined for a seed has empty cells; one seed has no standard
+    deviation.
     """
     row: dict[str, object] = {
         "run": seeds[0]["run"],
         "model": seeds[0]["settings"]["model"],
         "seeds": len(seeds),
     }
-    for figure, (part, key) in FIGURES.items():
-        values = [seed[part][key] for seed in seeds]
+    for figure, place in FIGURES.items():
+        values = [_found(seed, place) for seed in seeds]
         if None in values:
             continue
         row[f"{figure}_mean"] = round(fmean(values), 6)
         row[f"{figure}_sd"] = round(stdev(values), 6) if len(values) > 1 else None
+    for figure, place in INTERVALS.items():
+        limits = [_found(seed, place) for seed in seeds]
+        if None not in limits:
+            low, high = (round(fmean(side), 6) for side in zip(*limits, strict=True))
+            row |= {f"{figure}_low": low, f"{figure}_high": high}
     return row
+
+
+def _found(content: Any, place: Sequence[str]) -> Any:
+    """Return what stands in a place of ``metrics.json``; ``None`` where a level has no figures."""
+    for key in place:
+        if content is None:
+            return None
+        content = content[key]
+    return content

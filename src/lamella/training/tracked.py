@@ -1,13 +1,17 @@
 """What MLflow is told of a training."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lamella.tracking.record import Dataset, Metric, Record
 from lamella.training.checkpoint import BEST, EpochRow, Progress
-from lamella.training.results import HISTORY, METRICS, PREDICTIONS
+from lamella.training.results import HISTORY, METRICS, PICTURES, PREDICTIONS
 
 _NOT_CURVES = ("epoch", "ended_ms")
+# Names of classes are free; MLflow allows these characters in names of metrics.
+_NOT_IN_NAMES = re.compile(r"[^/\w.\- ]")
 
 
 def training_record(
@@ -29,7 +33,7 @@ def training_record(
         name=f"{metrics['run']} seed {metrics['seed']}",
         params={key: str(metrics[key]) for key in facts} | _flat(metrics["settings"]),
         metrics=_curves(progress) + _figures(metrics, progress),
-        artifacts=[BEST, HISTORY, PREDICTIONS, METRICS],
+        artifacts=[BEST, HISTORY, PREDICTIONS, PICTURES, METRICS],
         datasets=[
             # MLflow keeps one dataset of a name and digest, and the digest is that of all splits.
             Dataset(
@@ -65,16 +69,26 @@ def _curves(progress: Progress) -> list[Metric]:
 
 def _figures(metrics: dict[str, Any], progress: Progress) -> list[Metric]:
     figures = {"best_epoch": progress.best_epoch} | {
-        f"best/{split}_{key}": value
+        f"best/{_NOT_IN_NAMES.sub('_', key)}": value
         for split in ("validation", "test")
-        for key, value in metrics[split].items()
-        if value is not None
+        for key, value in _numbers(metrics[split], split)
     }
     ended_ms = _ended_ms(progress.history[-1])
     return [
         Metric(key=key, value=value, step=progress.best_epoch, timestamp_ms=ended_ms)
         for key, value in figures.items()
     ]
+
+
+def _numbers(evaluation: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    """Yield the metrics of an evaluation, and the limits of its AUC, by a joined name."""
+    for key, value in evaluation.items():
+        if key == "intervals" and value["auc"] is not None:
+            yield from zip((f"{prefix}_auc_low", f"{prefix}_auc_high"), value["auc"], strict=True)
+        elif isinstance(value, dict) and key not in {"intervals", "bootstrap"}:
+            yield from _numbers(value, f"{prefix}_{key}")
+        elif isinstance(value, int | float):
+            yield f"{prefix}_{key}", value
 
 
 def _ended_ms(row: EpochRow) -> int:

@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lamella.evaluation.metrics import Metrics, quality
+from lamella.evaluation.sampling import index_remark
 from lamella.models.weights import file_digest
 from lamella.patches.index import PatchIndex, read_index
 from lamella.stores.json_files import read_json
@@ -23,7 +25,6 @@ from lamella.training.checks import check_trainable
 from lamella.training.course import Course
 from lamella.training.group import join_group, told
 from lamella.training.keep import Keeper
-from lamella.training.metrics import Metrics, quality
 from lamella.training.progress_lines import ProgressLines
 from lamella.training.results import METRICS, Judged, history_row, write_results
 from lamella.training.settings import RunSettings, TrainingSettings
@@ -76,11 +77,13 @@ def train_model(
     judged = _judge_best(trainer, state, progress)
     if group.rank == 0:
         model = _trained_model(trainer, patches, name, progress)
-        write_results(output_folder, model, progress, judged, training)
+        remark = index_remark(patches)
+        write_results(output_folder, model, progress, judged, training, remark=remark)
         metrics = read_json(output_folder / METRICS)
         record = training_record(metrics, progress, index=index, started_ms=started_ms)
         track(record, output_folder, tracking)
-        _logger.info("done: best epoch %d, test %s", progress.best_epoch, metrics["test"])
+        figures = {key: metrics["test"][key] for key in ("n", "auc", "balanced_accuracy", "loss")}
+        _logger.info("done: best epoch %d, test %s", progress.best_epoch, figures)
 
 
 def _train(trainer: Trainer, state: StateFolder, *, checkpoint_minutes: float) -> Progress:
@@ -184,8 +187,7 @@ def _judge_best(trainer: Trainer, state: StateFolder, progress: Progress) -> dic
     judged = {}
     for split in ("validation", "test"):
         probabilities = trainer.probabilities(split, progress.best_epoch)
-        metrics = trainer.judge(split, probabilities)
-        judged[split] = Judged(trainer.datasets[split].table, probabilities, metrics)
+        judged[split] = Judged(trainer.datasets[split].table, probabilities)
     return judged
 
 

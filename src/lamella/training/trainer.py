@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from lamella.datasets.batches import Schedule, training_batches
 from lamella.datasets.patches import PatchDataset
+from lamella.evaluation.metrics import Metrics, classification_metrics
 from lamella.models.networks import build_network, check_size
 from lamella.models.preprocess import Preprocessing
 from lamella.models.weights import Weights, freeze, load_weights, set_learning_mode
@@ -21,7 +22,6 @@ from lamella.training.checkpoint import Checkpoint, stored_weights
 from lamella.training.checks import SPLITS
 from lamella.training.course import Course
 from lamella.training.group import Group, average_statistics
-from lamella.training.metrics import Metrics, patch_metrics
 from lamella.training.optimiser import build_optimiser, learning_rate, set_learning_rate
 from lamella.training.settings import RunSettings, TrainingSettings
 from lamella.training.step import (
@@ -257,7 +257,7 @@ class Trainer:
         """Return the metrics of a split, computed on rank 0 and told to all."""
         metrics: Metrics = {}
         if self.group.rank == 0:
-            metrics = patch_metrics(self.datasets[split].labels, probabilities)
+            metrics = classification_metrics(self.datasets[split].labels, probabilities)
         return self.group.broadcast(metrics)
 
     def _rate(self, step: int) -> float:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from lamella.benchmark.summarise import COLUMNS as BENCHMARK_COLUMNS
+from lamella.charts import share_chart
 from lamella.engines.verdict import COLUMNS as PARITY_COLUMNS
 from lamella.fleet.manifest import ManifestRow, Status, write_manifest
 from lamella.interpret.about import ABOUT, write_about
@@ -16,6 +17,7 @@ from lamella.patches.index import PatchIndex, write_index
 from lamella.predict.heatmap import LEGEND_PX
 from lamella.predict.slides import SCORE_COLUMNS
 from lamella.report.inputs import ReportInputs
+from lamella.stores.atomic import write_text
 from lamella.stores.json_files import write_json
 from lamella.stores.tables import write_table
 from lamella.tissue.mask import TissueMask, write_mask
@@ -116,7 +118,11 @@ def patch_index(root):
 def write_training(root, seed, auc):
     folder = root / f"train/thin/seed{seed}"
     judged = {"n": 5, "auc": auc, "average_precision": auc, "accuracy": 0.7}
-    judged |= {"balanced_accuracy": 0.7, "loss": 0.5}
+    judged |= {"balanced_accuracy": 0.7, "loss": 0.5, "bootstrap": {"patients": 3}}
+    judged["intervals"] = {"auc": [auc - 0.05, auc + 0.05]}
+    slides = {"auc": auc - 0.5, "intervals": {"auc": None}}
+    judged["slide"] = {"n": 2, "remark": "", "top_k": slides}
+    judged["patient"] = {"n": 0, "remark": "drawn <so>", "top_k": None}
     history = [
         {"epoch": epoch, "train_loss": 0.8 / epoch, "validation_loss": 0.9 / epoch}
         | {"validation_auc": auc - 0.1 / epoch}
@@ -138,6 +144,9 @@ def write_training(root, seed, auc):
         "timings": {"seconds_per_epoch": 1.0, "samples_per_s": 10.0},
     }
     write_json(folder / "metrics.json", content)
+    for name in ("roc", "calibration", "confusion"):
+        picture = share_chart([], title=f"{name} {seed}", x_name="x", y_name="y")
+        write_text(folder / f"pictures/{name}.svg", picture)
     return folder / "metrics.json"
 
 

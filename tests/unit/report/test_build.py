@@ -105,6 +105,20 @@ def test_the_page_shows_means_and_deviations_over_the_seeds(small_run):
     assert "batch of 16 from 2 processes (horovod)" in text
 
 
+def test_slides_and_patients_have_an_auc_with_its_interval_or_the_reason_why_not(small_run):
+    text = Page(built(small_run)).text
+    # Patches: limits 0.85 to 0.95 and 0.75 to 0.85.
+    assert "test patches 5 of 3 patients 0.850 ± 0.071 0.800 – 0.900" in text
+    assert "test slides 2 of 3 patients 0.350 ± 0.071 –" in text
+    assert "test patients 0 of 3 patients – – drawn <so>" in text
+
+
+def test_the_answers_of_every_seed_are_drawn(small_run):
+    text = built(small_run)
+    drawn = [f"{name} {seed}" for seed in (1, 2) for name in ("roc", "calibration", "confusion")]
+    assert re.findall(r'aria-label="(\w+ \d)"', text) == drawn
+
+
 def test_every_picture_can_be_decoded(small_run):
     page = Page(built(small_run))
     sizes = []

@@ -31,7 +31,8 @@ from lamella.training.train import train_model
 
 RUN = RunSettings(model="test_resnet", epochs=3, batch_size=8, learning_rate=0.01)
 TRAINING = TrainingSettings(max_open_shards=2)
-OUTPUTS = ("best.pt", "history.tsv", "predictions.parquet", "metrics.json")
+PICTURES = [f"pictures/{name}.svg" for name in ("auc", "calibration", "confusion", "loss", "roc")]
+OUTPUTS = ("best.pt", "history.tsv", "predictions.parquet", "metrics.json", *PICTURES)
 
 
 class KilledError(Exception):
@@ -275,13 +276,20 @@ def test_metrics_are_those_of_the_predictions_and_of_the_best_epoch(cohort, undi
     metrics = read_json(undisturbed / "metrics.json")
     predictions = pd.read_parquet(undisturbed / "predictions.parquet")
     assert list(predictions.columns) == [
-        *("slide", "patient", "split", "x", "y", "label"),
+        *("slide", "patient", "slide_label", "split", "x", "y", "label"),
         *("probability_normal", "probability_tumor"),
     ]
     for split, n in (("validation", 17), ("test", 16)):
         part = predictions[predictions["split"] == split]
         auc = roc_auc_score(part["label"], part["probability_tumor"])
         assert (metrics[split]["n"], metrics[split]["auc"]) == (n, pytest.approx(auc, abs=1e-12))
+        assert metrics[split]["slide"]["n"] == part["slide"].nunique()
+        # One patient: nothing to resample, and no AUC of a single slide.
+        assert metrics[split]["intervals"]["auc"] is None
+        assert metrics[split]["slide"]["remark"] == "no AUC: no slide is normal"
+        score = part["probability_tumor"].max()
+        loss = metrics[split]["slide"]["max"]["loss"]
+        assert loss == pytest.approx(-np.log(score), abs=1e-6)
     best = read_table(undisturbed / "history.tsv")[metrics["best_epoch"] - 1]
     assert float(best["validation_loss"]) == pytest.approx(metrics["validation"]["loss"], abs=1e-6)
     assert metrics["index_digest"] == read_index(cohort).digest
@@ -322,11 +330,15 @@ def test_record_holds_parameters_curves_data_and_files(cohort, tmp_path, records
     assert record.params["augment.flip"] == "True"
     losses = [metric.step for metric in record.metrics if metric.key == "validation_loss"]
     assert losses == [1, 2, 3]
-    assert {"best/test_auc", "best/validation_accuracy", "best_epoch"} <= {
-        metric.key for metric in record.metrics
-    }
+    keys = [metric.key for metric in record.metrics]
+    assert {
+        *("best/test_auc", "best/validation_accuracy", "best_epoch", "best/test_classes_tumor_f1"),
+        *("best/test_slide_top_k_loss", "best/validation_patient_mean_accuracy"),
+    } <= set(keys)
+    assert not [key for key in keys if "bootstrap" in key]
     assert {each.context for each in record.datasets} == {"training", "validation", "test"}
-    assert sorted(record.artifacts) == sorted(OUTPUTS)
+    files = ["best.pt", "history.tsv", "metrics.json", "pictures", "predictions.parquet"]
+    assert sorted(record.artifacts) == files
 
 
 def command_line(index: Path, folder: Path, training: dict) -> list[str]:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lamella.report.charts import Line, bar, line_chart, ticks
+from lamella.charts import Line, bar, line_chart, matrix_chart, share_chart, ticks
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,36 @@ def test_values_that_are_not_finite_are_left_out():
 
 def test_names_are_escaped():
     assert "<b>" not in line_chart([Line([(1, 1)], '"<b>')], title="<b>", x_name="<b>")
+
+
+def test_a_picture_without_values_is_a_picture_all_the_same():
+    assert line_chart([], title="t", x_name="e").startswith(
+        '<svg xmlns="http://www.w3.org/2000/svg"'
+    )
+
+
+def test_a_key_names_the_lines_that_have_a_name_in_their_colours():
+    lines = [Line([(0, 0), (1, 1)], "red", name="<one>"), Line([(0, 0), (1, 0)], "blue")]
+    chart = share_chart(lines, title="t", x_name="x", y_name="y")
+    assert 'style="fill:red">&lt;one&gt;</text>' in chart
+    assert "fill:blue" not in chart
+
+
+def test_dots_stand_at_every_point():
+    line = Line([(0, 0), (0.5, 1), (1, 1)], "red", dots=True)
+    assert share_chart([line], title="t", x_name="x", y_name="y").count("<circle") == 3
+
+
+def test_a_matrix_has_rows_from_the_top_and_is_darker_where_more_of_the_row_lies():
+    chart = matrix_chart([[1, 3], [0, 5]], ["a", "b"], title="t", x_name="x", y_name="y")
+    cells = re.findall(
+        r'x="([\d.]+)" y="([\d.]+)" width.*?fill-opacity="([\d.]+)".*?">(\d)<', chart
+    )
+    places = {(float(x), float(y)): (float(share), count) for x, y, share, count in cells}
+    assert [places[place] for place in sorted(places, key=lambda place: place[::-1])] == [
+        *((0.25, "1"), (0.75, "3")),
+        *((0.0, "0"), (1.0, "5")),
+    ]
 
 
 def test_a_bar_stays_inside_its_cell():

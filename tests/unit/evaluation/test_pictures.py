@@ -1,0 +1,83 @@
+"""Curves lie where their numbers are, and every picture is a whole SVG file."""
+
+import re
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lamella.evaluation.answers import Answers
+from lamella.evaluation.evaluate import evaluate
+from lamella.evaluation.pictures import calibration_chart, draw_evaluation, roc_chart
+
+
+def answers_of(tumor, labels):
+    tumor = np.array(tumor)
+    return Answers(np.array(labels), np.stack([1 - tumor, tumor], 1), np.arange(len(labels)))
+
+
+def curves(svg):
+    """Return the curves but the diagonal, their points as shares of the axes."""
+    paths = re.findall(r'<path class="line"[^>]* d="M([^"]*)"', svg)
+    points = [[tuple(map(float, p.split())) for p in path.split("L")] for path in paths]
+    (left, bottom), (right, top) = points[0]
+    return [
+        [
+            (round((x - left) / (right - left), 2), round((y - bottom) / (top - bottom), 2))
+            for x, y in path
+        ]
+        for path in points[1:]
+    ]
+
+
+def test_an_roc_curve_goes_through_its_steps():
+    # By falling score: true, false, true, false, false.
+    svg = roc_chart({"patches": answers_of([0.9, 0.8, 0.7, 0.3, 0.1], [1, 0, 1, 0, 0])}, ("n", "t"))
+    (curve,) = curves(svg)
+    assert curve == [(0, 0), (0, 0.5), (0.33, 0.5), (0.33, 1), (1, 1)]
+
+
+def test_a_long_roc_curve_keeps_its_ends_and_its_shape():
+    generator = np.random.default_rng(1)
+    labels = generator.integers(0, 2, 20_000)
+    tumor = (generator.random(20_000) + labels / 2) / 1.5
+    (curve,) = curves(roc_chart({"patches": answers_of(tumor, labels)}, ("n", "t")))
+    assert len(curve) <= 400
+    assert (curve[0], curve[-1]) == ((0, 0), (1, 1))
+    # Both classes are uniform, the true one half a width higher: y = x + 1/2.
+    at_quarter = min(curve, key=lambda point: abs(point[0] - 0.25))
+    assert at_quarter[1] == pytest.approx(0.75, abs=0.02)
+
+
+def test_a_level_with_one_class_has_no_curve():
+    samples = {"patches": answers_of([0.9, 0.1], [1, 0]), "slides": answers_of([0.9], [1])}
+    svg = roc_chart(samples, ("n", "t"))
+    assert ("patches" in svg, "slides" in svg) == (True, False)
+
+
+def test_calibration_shows_the_share_of_each_bin_over_its_mean_probability():
+    svg = calibration_chart(answers_of([0.21, 0.25, 0.8], [0, 1, 1]), ("n", "t"))
+    assert curves(svg) == [[(0.23, 0.5), (0.8, 1.0)]]
+
+
+@pytest.mark.parametrize("classes", [("normal", "tumor"), ("a", "b", "<c>")])
+def test_every_picture_is_well_formed_and_names_its_classes(classes):
+    generator = np.random.default_rng(5)
+    labels = np.arange(40) % len(classes)
+    scores = generator.random((40, len(classes))) + np.eye(len(classes))[labels]
+    probabilities = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+    slides = [f"s{number // 5}" for number in range(40)]
+    table = pd.DataFrame({"slide": slides, "patient": slides, "slide_label": "", "label": labels})
+    pictures = draw_evaluation(
+        table, probabilities, classes, evaluate(table, probabilities, classes)
+    )
+    assert list(pictures) == ["roc", "calibration", "confusion"]
+    for picture in pictures.values():
+        assert ET.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
+    words = list(ET.fromstring(pictures["confusion"]).itertext())
+    assert all(words.count(name) == 2 for name in classes)
+    counts = [int(word) for word in words if word.isdecimal()]
+    assert sum(counts) == 40
+    in_key = "patches" if len(classes) == 2 else "<c>"
+    assert in_key in list(ET.fromstring(pictures["roc"]).itertext())

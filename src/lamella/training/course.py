@@ -18,6 +18,7 @@ class Course:
         mine: Samples of this rank that were learned from.
         joint: Those of all ranks.
         learning_rate: That of the last step.
+        wait_share: Share of the time of this process's steps that it waited for batches.
         random: States of the random generators; ``None`` before the first step.
         started_s: When it began, on the clock of ``time.monotonic``.
     """
@@ -28,6 +29,7 @@ class Course:
     mine: int = 0
     joint: int = 0
     learning_rate: float = 0.0
+    wait_share: float = 0.0
     random: list[Tensor] | None = None
     started_s: float = field(default_factory=time.monotonic)
 

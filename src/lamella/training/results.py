@@ -37,6 +37,7 @@ HISTORY_COLUMNS = (
     "learning_rate",
     "seconds",
     "samples_per_s",
+    "loader_wait_share",
 )
 _PREDICTION_COLUMNS = ["slide", "patient", "slide_label", "split", "x", "y", "label"]
 

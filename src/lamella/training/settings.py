@@ -167,6 +167,10 @@ class TrainingSettings(Settings):
     max_open_shards: int = Field(default=32, ge=1)
     """Patch files that one process keeps open at a time."""
 
+    loader_threads: int = Field(default=1, ge=1, le=64)
+    """Threads per process that read and augment patches; more where `loader_wait_share` in
+    `history.tsv` is not near 0 and cores are free."""
+
     seeds: tuple[int, ...] = Field(default=(1,), min_length=1)
     """Each run is trained once for each of these; 0 or more."""
 
@@ -203,7 +207,10 @@ class TrainingSettings(Settings):
 
     def without_limits(self) -> "TrainingSettings":
         """Return what a result depends on: with the default of every setting that changes none."""
-        limits = ("start_limit_s", "exchange_limit_s", "checkpoint_minutes", "max_open_shards")
+        limits = (
+            *("start_limit_s", "exchange_limit_s", "checkpoint_minutes"),
+            *("max_open_shards", "loader_threads"),
+        )
         fields = type(self).model_fields
         return self.model_copy(update={limit: fields[limit].default for limit in limits})
 

@@ -171,6 +171,7 @@ def _advance(
         "learning_rate": result.learning_rate,
         "seconds": round(seconds, 3),
         "samples_per_s": round(result.samples_per_s, 3),
+        "loader_wait_share": round(result.loader_wait_share, 4),
         "ended_ms": now_ms(),
     }
     epoch = progress.epoch = progress.epoch + 1

@@ -44,11 +44,13 @@ class EpochResult:
         loss: Mean loss of the training samples while they were learned from.
         samples_per_s: Training samples per second of all ranks together.
         learning_rate: That of the last step.
+        loader_wait_share: Share of the time, 0-1, that the rank that waited most for batches did.
     """
 
     loss: float
     samples_per_s: float
     learning_rate: float
+    loader_wait_share: float
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,12 @@ class Trainer:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         group.share_weights(network)
         datasets = {
-            split: PatchDataset(index, split, max_open_shards=training.max_open_shards)
+            split: PatchDataset(
+                index,
+                split,
+                max_open_shards=training.max_open_shards,
+                threads=training.loader_threads,
+            )
             for split in SPLITS
         }
         schedule = Schedule(
@@ -218,6 +225,7 @@ class Trainer:
             course.loss += loss
             course.mine += len(batch.labels)
             course.joint += batch.joint_size
+            course.wait_share = batches.wait_share
             yield agreed
 
     def finish(self, course: Course) -> EpochResult:
@@ -228,6 +236,7 @@ class Trainer:
             loss=sum(self.group.gather(course.loss)) / course.joint,
             samples_per_s=self.group.broadcast(speed),
             learning_rate=course.learning_rate,
+            loader_wait_share=max(self.group.gather(course.wait_share)),
         )
 
     def probabilities(self, split: str, epoch: int) -> Probabilities:

@@ -46,7 +46,11 @@ def test_run_used_twice_is_refused():
 
 def test_limits_are_no_part_of_what_a_result_depends_on():
     limited = TrainingSettings(
-        start_limit_s=11, exchange_limit_s=12, max_open_shards=13, checkpoint_minutes=14
+        start_limit_s=11,
+        exchange_limit_s=12,
+        max_open_shards=13,
+        checkpoint_minutes=14,
+        loader_threads=15,
     )
     assert limited.without_limits() == TrainingSettings()
     decisive = TrainingSettings(runs=RUNS, seeds=(3,), backend="horovod", processes=2)

@@ -5,6 +5,7 @@ import logging
 import pickle
 import shutil
 import signal
+import time
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -17,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 import lamella.training.train
 import lamella.training.trainer
+from lamella.datasets.patches import PatchDataset
 from lamella.errors import StoreError, TrainingError
 from lamella.models.settings import HeadSettings
 from lamella.patches.index import read_index
@@ -88,7 +90,7 @@ def without_times(folder: Path) -> tuple:
     del metrics["timings"]
     history = read_table(folder / "history.tsv")
     for row in history:
-        del row["seconds"], row["samples_per_s"]
+        del row["seconds"], row["samples_per_s"], row["loader_wait_share"]
     predictions = pd.read_parquet(folder / "predictions.parquet").to_dict()
     return (folder / "best.pt").read_bytes(), history, predictions, metrics
 
@@ -341,6 +343,21 @@ def test_record_holds_parameters_curves_data_and_files(cohort, tmp_path, records
     assert sorted(record.artifacts) == files
 
 
+def test_history_says_for_which_share_of_the_time_training_waited_for_patches(
+    cohort, tmp_path, monkeypatch
+):
+    read = PatchDataset.read
+
+    def slowly(dataset, positions):
+        time.sleep(0.3)
+        return read(dataset, positions)
+
+    monkeypatch.setattr(PatchDataset, "read", slowly)
+    train(cohort, tmp_path, run=RUN.model_copy(update={"epochs": 1}))
+    (row,) = read_table(tmp_path / "history.tsv")
+    assert 0.2 < float(row["loader_wait_share"]) < 1.0
+
+
 def command_line(index: Path, folder: Path, training: dict) -> list[str]:
     return [
         *("--index", str(index), "--output", str(folder), "--run", "tiny", "--seed", "5"),
@@ -461,6 +478,7 @@ def test_limits_that_change_no_result_do_not_make_a_training_start_anew(cohort, 
         "exchange_limit_s": 12,
         "checkpoint_minutes": 13,
         "max_open_shards": 3,
+        "loader_threads": 3,
     }
     with caplog.at_level(logging.INFO):
         train(cohort, tmp_path, training=TrainingSettings(**limits))

@@ -52,7 +52,7 @@ def undisturbed(cohort: Path, tmp_path_factory: pytest.TempPathFactory, backend)
 
 
 def curves(folder: Path) -> list[dict[str, str]]:
-    timings = ("seconds", "samples_per_s")
+    timings = ("seconds", "samples_per_s", "loader_wait_share")
     rows = read_table(folder / "history.tsv")
     return [{key: value for key, value in row.items() if key not in timings} for row in rows]
 

@@ -92,8 +92,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
             "Choose the model that they were trained with",
         )
     network.load_state_dict(kept, strict=False)
-    dropped = sorted(stored.keys() - kept.keys())
-    _logger.info("%s: %d tensors taken, %d left out", path, len(kept), len(dropped))
+    _logger.info("%s: %d tensors taken, %d left out", path, len(kept), len(stored) - len(kept))
     if prefix in left_out:
         _logger.info("%s: its classifier is of another shape; that of the run is new", path)
 

@@ -4,7 +4,6 @@ from torch import nn
 
 from lamella.datasets.batches import Batch
 from lamella.errors import TrainingError
-from lamella.models.networks import build_network
 from lamella.models.preprocess import Preprocessing
 from lamella.settings import Device
 from lamella.training.arithmetic import check_device, compiled, prepare_arithmetic
@@ -60,14 +59,14 @@ def test_bfloat16_rounds_what_the_network_computes_and_keeps_weights_in_float32(
 
 @COMPILER
 def test_compiled_network_learns_the_same(batch):
-    network = build_network("test_resnet", 2).train()
+    network = network_of_groups()
     learner = compiled(network, torch.device("cpu"))
     arithmetic = prepare_arithmetic(RunSettings(), Device.CPU, rank=0)
     found = {}
     for name, each in (("plain", network), ("compiled", learner)):
         network.zero_grad()
         loss = backward(each, Preprocessing(), batch, arithmetic, ranks=1)
-        found[name] = loss, network.fc.weight.grad.clone()
+        found[name] = loss, network[-1].weight.grad.clone()
     assert found["compiled"][0] == pytest.approx(found["plain"][0], rel=1e-5)
     torch.testing.assert_close(found["compiled"][1], found["plain"][1], rtol=1e-3, atol=1e-5)
 

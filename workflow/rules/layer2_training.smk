@@ -12,6 +12,7 @@ rule train_model:
     """Train one network from one seed."""
     input:
         index="results/patches/index.parquet",
+        weights=lambda wildcards: SETTINGS.training.runs[wildcards.run].weights or [],
         tracking=ancient("results/mlflow/ready.json"),
     output:
         metrics="results/train/{run}/seed{seed}/metrics.json",

@@ -9,6 +9,7 @@ from PIL import Image
 
 from lamella.drawing.settings import Scanner
 from lamella.slides.reader import SlideReader
+from lamella.slides.settings import DEFAULT_READING
 from lamella.tissue.artefacts import folds, pen_marks, scanning_gaps
 from lamella.tissue.methods import find_tissue
 from lamella.tissue.settings import TissueSettings
@@ -158,7 +159,7 @@ def test_a_dark_line_of_another_hue_is_no_fold() -> None:
 
 @needs_data
 def test_dark_epidermis_is_no_fold() -> None:
-    with SlideReader(DATA.parent / "slides/cmu-1-small-region.svs") as reader:
+    with SlideReader(DATA.parent / "slides/cmu-1-small-region.svs", DEFAULT_READING) as reader:
         overview = reader.read_overview(Level0Pixels(16))
     usable = np.ones(overview.shape[:2], dtype=bool)
     tissue = find_tissue(overview, 8.0, TissueSettings(), usable=usable)

@@ -33,6 +33,7 @@ from lamella.drawing.plan import SlideSpec
 from lamella.drawing.slide import draw_slide
 from lamella.patches.index import PatchIndex
 from lamella.slides.reader import SlideReader
+from lamella.slides.settings import DEFAULT_READING
 from lamella.stores.codec import Codec, Storage
 from lamella.stores.jpeg import encode_jpeg
 from lamella.stores.shards import PatchColumns, write_encoded_shard, write_shard
@@ -86,7 +87,7 @@ class Pngs(Dataset):
 
 def cut_patches(slide: Path, size_px: int) -> np.ndarray:
     """Return the half of a slide's patches that has the most contrast."""
-    with SlideReader(slide) as reader:
+    with SlideReader(slide, DEFAULT_READING) as reader:
         width, height = reader.size_l0
         corners = [
             (x, y)

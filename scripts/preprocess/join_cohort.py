@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lamella.fleet.settings import FleetSettings
 from lamella.logs import start_job_log
 from lamella.patches.join import join_cohort
 from lamella.patches.settings import PatchSettings
@@ -15,4 +16,5 @@ if __name__ == "__main__":
         index=Path(snakemake.output.index),
         cohort=Path(snakemake.output.cohort),
         settings=PatchSettings(**snakemake.params.settings),
+        fleet=FleetSettings(**snakemake.params.fleet),
     )

@@ -92,6 +92,7 @@ rule join_cohort:
         runtime=30,
     params:
         settings=SETTINGS.patches.as_params(),
+        fleet=without_replanning(SETTINGS.fleet),
         revision=patches.REVISION,
     script:
         "../../scripts/preprocess/join_cohort.py"

@@ -85,7 +85,8 @@ class GuardedReader(Generic[_Answer]):
         with theirs:
             program = _PROGRAM.format(descriptor=theirs.fileno(), limit_s=self._limit_s)
             self._process = subprocess.Popen(
-                [sys.executable, "-c", program],
+                # -P: modules that lie in the working folder are none of ours.
+                [sys.executable, "-P", "-c", program],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -112,7 +113,8 @@ class GuardedReader(Generic[_Answer]):
                     f"it could not be read: no answer from its file system in {self._limit_s:g} s",
                     str(path),
                     "Nothing says that the file is damaged, and nothing was changed. Look whether "
-                    "its file system is mounted and answers, then run again",
+                    "its file system is mounted and answers, or is slower than "
+                    "`fleet.read_limit_s` allows, then run again",
                 )
             before_s = now_s
 

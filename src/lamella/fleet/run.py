@@ -119,10 +119,9 @@ def _finished(
     tasks: list[SlideTask], stored: _Stored, settings: FleetSettings
 ) -> Iterator[tuple[SlideTask, int]]:
     """Yield the tasks whose output is there already, with its count; set damaged ones aside."""
-    if not tasks:
-        return
     with GuardedReader(stored, settings.read_limit_s) as reader:
-        for task in tasks:
+        # Where there is none, no process need be started to find that out.
+        for task in (task for task in tasks if task.output.exists()):
             try:
                 found = reader.read(task.output)
             except DamagedFileError as error:

@@ -17,7 +17,7 @@ from lamella.cohort.table import Slide, read_slides
 from lamella.errors import StoreError
 from lamella.fleet.guard import GuardedReader
 from lamella.fleet.manifest import ManifestRow, Status, read_manifest
-from lamella.fleet.settings import DEFAULT_FLEET
+from lamella.fleet.settings import DEFAULT_FLEET, FleetSettings
 from lamella.patches import index as patch_index
 from lamella.patches.balance import balanced_rows
 from lamella.patches.imported import IMPORTED
@@ -42,6 +42,7 @@ def join_cohort(
     index: Path,
     cohort: Path,
     settings: PatchSettings,
+    fleet: FleetSettings = DEFAULT_FLEET,
 ) -> None:
     """Write the patch index and the virtual HDF5 file of all finished shards.
 
@@ -57,6 +58,7 @@ def join_cohort(
         index: The Parquet table, beside the manifest.
         cohort: The HDF5 file, beside the manifest.
         settings: How classes are balanced.
+        fleet: How long the reading of a shard may take.
 
     Raises:
         StoreError: no slide has patches, a shard is damaged, or shards differ in patch size,
@@ -65,7 +67,7 @@ def join_cohort(
     rows = read_manifest(manifest)
     split_of = read_splits(splits)
     tables, shards, slide_paths, with_file = [], [], {}, []
-    with GuardedReader(read_columns, DEFAULT_FLEET.read_limit_s) as reader:
+    with GuardedReader(read_columns, fleet.read_limit_s) as reader:
         for slide in read_slides(slides):
             row = rows[slide.slide]
             if row.status is not Status.DONE:

@@ -23,7 +23,7 @@ def slide_identity(path: Path) -> str:
         64 hexadecimal digits.
 
     Raises:
-        SlideUnreadableError: the file cannot be read.
+        SlideUnreadableError: the file cannot be read, or is empty.
     """
     try:
         with path.open("rb", buffering=0) as file:
@@ -34,6 +34,10 @@ def slide_identity(path: Path) -> str:
                 state.update(file.read(_BLOCK_BYTES))
     except OSError as error:
         raise _unreadable(path, error) from error
+    if not size:
+        raise SlideUnreadableError(
+            "the file is empty", str(path), "Copy it anew, or remove its row"
+        )
     return state.hexdigest()
 
 
@@ -88,8 +92,7 @@ def content_identities(paths: Iterable[Path]) -> list[str | SlideUnreadableError
 
 
 def _telling_file(path: Path) -> Path:
-    described = path.with_suffix("") / "Slidedat.ini"
-    return described if path.suffix.lower() == ".mrxs" and described.exists() else path
+    return path.with_suffix("") / "Slidedat.ini" if path.suffix.lower() == ".mrxs" else path
 
 
 def _identity_or_error(path: Path) -> str | SlideUnreadableError:

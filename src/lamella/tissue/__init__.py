@@ -1,3 +1,3 @@
 """Tissue: where a slide shows tissue, and where only glass."""
 
-REVISION = 4
+REVISION = 5

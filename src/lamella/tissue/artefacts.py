@@ -31,6 +31,7 @@ _PALER_SIDE = 0.5
 # Natural logarithm, summed over three channels: a tenth of the light is absorbed.
 _PALEST_TISSUE = 0.3
 _DIRECTIONS = 8
+_LEAST_WEIGHT = np.float32(1e-6)
 
 
 def pen_marks(overview: Overview, cell_um: float) -> Area:
@@ -151,11 +152,13 @@ def _without_signal(overview: Overview) -> Area:
 def _fold_strength(overview: Overview, tissue: Area, cell_um: float) -> Floats:
     """Return how many times as dense as its sides tissue is; 0 where its hue is another."""
     density = -np.log(np.clip(overview, 1, GLASS, dtype=np.float32) / np.float32(GLASS))
-    here, beside = (
-        ndimage.gaussian_filter(density, (sigma_um / cell_um, sigma_um / cell_um, 0))
-        for sigma_um in (_FOLD_SIGMA_UM, _SIDE_SIGMA_UM)
-    )
-    darker, offset = _sides(beside.sum(axis=2), _FOLD_SIDE_UM / cell_um)
+    here = _blurred(density, _FOLD_SIGMA_UM / cell_um)
+    # Glass is no side, and dilutes none: the middle of a strand is no denser than the strand.
+    side_px = _SIDE_SIGMA_UM / cell_um
+    weight = np.maximum(_blurred(tissue[:, :, None].astype(np.float32), side_px), _LEAST_WEIGHT)
+    beside = _blurred(density * tissue[:, :, None], side_px) / weight
+    sides = np.where(tissue, beside.sum(axis=2), np.float32(np.nan))
+    darker, offset = _sides(sides, _FOLD_SIDE_UM / cell_um)
     times = here.sum(axis=2) / np.maximum(darker, np.float32(_PALEST_TISSUE))
     dense = np.flatnonzero(tissue & (times >= _FOLD_EDGE))
     like = _cosine(here.reshape(-1, 3)[dense], beside.reshape(-1, 3)[dense + offset[dense]])
@@ -164,8 +167,16 @@ def _fold_strength(overview: Overview, tissue: Area, cell_um: float) -> Floats:
     return strength.reshape(tissue.shape)
 
 
+def _blurred(channels: Floats, sigma_px: float) -> Floats:
+    return np.asarray(ndimage.gaussian_filter(channels, (sigma_px, sigma_px, 0)))
+
+
 def _sides(density: Floats, distance_px: float) -> tuple[Floats, NDArray[np.int32]]:
     """Look at both sides of every pixel, in the direction in which the darker one is palest.
+
+    Args:
+        density: ``[y, x]``, NaN where there is no tissue.
+        distance_px: From a pixel to its side.
 
     Returns:
         ``[y, x]`` density of the darker side, infinite where no direction has tissue of like
@@ -173,7 +184,7 @@ def _sides(density: Floats, distance_px: float) -> tuple[Floats, NDArray[np.int3
     """
     rows, columns = density.shape
     reach = math.ceil(distance_px)
-    # Nothing is known beyond the border, and no comparison with NaN holds.
+    # No comparison with NaN holds; beyond the border nothing is known.
     padded = np.pad(density, reach, constant_values=np.nan)
     darker = np.full_like(density, np.inf)
     offset = np.zeros(density.shape, dtype=np.int32)

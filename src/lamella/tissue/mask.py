@@ -18,6 +18,8 @@ from lamella.stores.shards import Stored
 from lamella.units import Level0Pixels
 
 _KEY = "lamella"
+# What comes out of Pillow and of reading its text where a PNG is damaged.
+_DAMAGE = (OSError, SyntaxError, LookupError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def read_mask(path: Path) -> TissueMask:
         with Image.open(path) as image:
             about = json.loads(image.info[_KEY])
             return TissueMask(np.array(image, dtype=bool), Level0Pixels(about["cell_l0"]))
-    except (OSError, KeyError, ValueError) as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from error
 
 
@@ -105,7 +107,7 @@ def read_quality(path: Path) -> dict[str, str]:
         with Image.open(path) as image:
             quality: dict[str, str] = json.loads(image.info[_KEY])["quality"]
             return quality
-    except (OSError, KeyError, ValueError) as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from error
 
 
@@ -122,7 +124,7 @@ def read_stored_mask(path: Path) -> Stored | None:
             image.load()
             about = json.loads(image.info[_KEY])
             return Stored(about["fingerprint"], about["n"])
-    except (OSError, KeyError, ValueError):
+    except _DAMAGE:
         return None
 
 

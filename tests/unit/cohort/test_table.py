@@ -184,3 +184,14 @@ def test_slide_that_cannot_be_read_is_no_fault_of_the_table(tmp_path: Path) -> N
     path = table(tmp_path, "slide\tpath", "a\tfolder.svs", "b\tother.svs")
     check_cohort(table=path, output=tmp_path / "out.tsv")
     assert len(read_slides(tmp_path / "out.tsv")) == 2
+
+
+def test_slides_whose_copying_left_nothing_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    for name in ("a.svs", "b.svs"):
+        (tmp_path / name).touch()
+    for name in ("c.mrxs", "d.mrxs"):
+        (tmp_path / name).write_bytes(b"a picture for all, and no folder beside it")
+    files = ("a.svs", "b.svs", "c.mrxs", "d.mrxs")
+    path = table(tmp_path, "slide\tpath", *(f"{name[0]}\t{name}" for name in files))
+    check_cohort(table=path, output=tmp_path / "out.tsv")
+    assert len(read_slides(tmp_path / "out.tsv")) == 4

@@ -88,3 +88,12 @@ def test_a_file_that_never_answers_is_no_damage(tmp_path: Path) -> None:
 def test_a_long_reading_that_reports_life_may_exceed_the_limit(tmp_path: Path) -> None:
     with GuardedReader(read, 1) as reader:
         assert reader.read(write(tmp_path, "long")) == "long"
+
+
+def test_modules_of_the_working_folder_are_not_taken_for_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "multiprocessing.py").write_text("raise RuntimeError('not mine')")
+    monkeypatch.chdir(tmp_path)
+    with GuardedReader(read, 1) as reader:
+        assert reader.read(write(tmp_path, "first")) == "first"

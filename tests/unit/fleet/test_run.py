@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import signal
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -193,6 +194,16 @@ def test_an_output_that_nobody_can_read_to_its_end_is_made_anew(tmp_path: Path) 
     assert [row.status for row in rows.values()] == [Status.DONE] * 3
     assert (folder / "b.txt").read_text() == "f1 1"
     assert (folder / "b.txt.damaged").read_text() == "circle"
+
+
+def test_nothing_is_started_to_read_outputs_that_are_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
+    rows = run(tmp_path, task(tmp_path / "out", "a"))
+    assert rows["a"].status is Status.DONE
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        run(tmp_path, task(tmp_path / "out", "a"))
 
 
 def test_a_file_system_that_does_not_answer_stops_the_stage_and_changes_nothing(

@@ -1,5 +1,6 @@
 """From slides to the patch index: extraction, joining and checking on drawn slides."""
 
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -211,3 +212,22 @@ def test_index_knows_copies_whatever_their_names_are(
         third.slide: before.contents[third.slide],
     }
     assert f"{fourth.slide} cannot be compared with the other slides" in caplog.text
+
+
+def test_shard_that_does_not_answer_stops_the_join_after_the_time_that_is_set(
+    cohort: Cohort, tmp_path: Path
+) -> None:
+    shutil.copy(cohort.manifest, tmp_path / "manifest.tsv")
+    (tmp_path / "slides").mkdir()
+    for row in read_manifest(cohort.manifest).values():
+        os.mkfifo(tmp_path / row.path)
+    with pytest.raises(StoreError, match="no answer from its file system in 1 s"):
+        join_cohort(
+            slides=cohort.slides,
+            splits=cohort.root / "cohort/splits.tsv",
+            manifest=tmp_path / "manifest.tsv",
+            index=tmp_path / "index.parquet",
+            cohort=tmp_path / "cohort.h5",
+            settings=PATCHES,
+            fleet=FleetSettings(read_limit_s=1),
+        )

@@ -157,6 +157,13 @@ def test_a_dark_line_of_another_hue_is_no_fold() -> None:
     assert not folded(crossed(HAEMATOXYLIN)[0]).any()
 
 
+@pytest.mark.parametrize("width_px", [3, 10])
+def test_a_strand_of_tissue_on_glass_is_no_fold(width_px: int) -> None:
+    image = np.full((250, 250, 3), 245, dtype=np.uint8)
+    image[50:200, 120 : 120 + width_px] = (200, 140, 180)
+    assert not folds(image, image[:, :, 1] < 200, 8.0).any()
+
+
 @needs_data
 def test_dark_epidermis_is_no_fold() -> None:
     with SlideReader(DATA.parent / "slides/cmu-1-small-region.svs", DEFAULT_READING) as reader:

@@ -58,3 +58,17 @@ def test_damaged_png_is_not_taken_for_a_mask(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="tissue mask cannot be read"):
         read_mask(path)
     assert read_stored_mask(tmp_path / "none.png") is None
+
+
+def test_png_whose_chunks_have_lost_their_names_is_not_taken_for_a_mask(tmp_path: Path) -> None:
+    path = tmp_path / "slides/a.png"
+    thumbnail_path(path).parent.mkdir()
+    thumbnail_path(path).touch()
+    write_mask(path, mask_of("#.", ".#"), fingerprint="f")
+    octets = path.read_bytes()
+    # The length of the pixels' chunk: what follows it is no chunk.
+    place = octets.index(b"IDAT") - 1
+    path.write_bytes(octets[:place] + b"\x01" + octets[place + 1 :])
+    assert read_stored_mask(path) is None
+    with pytest.raises(StoreError, match="tissue mask cannot be read"):
+        read_mask(path)

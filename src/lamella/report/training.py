@@ -175,11 +175,11 @@ def _mean(row: Row, figure: str) -> str:
 
 def _facts(content: dict[str, Any], row: Row) -> str:
     settings = content["settings"]
-    joined = settings["batch_size"] * content["world_size"]
     processes = content["world_size"]
+    joined = settings["batch_size"] * settings["accumulate"] * processes
     together = f"{processes} processes ({content['backend']})" if processes > 1 else "one process"
     facts = [
-        f"{settings['epochs']} epochs",
+        f"{'at most ' if settings['patience'] else ''}{settings['epochs']} epochs",
         f"batch of {joined} from {together}",
         f"{settings['optimiser']}, learning rate {settings['learning_rate']:g}",
         f"patches of {content['patch_px']} px at {content['mpp']:g} µm per pixel",

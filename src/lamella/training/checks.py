@@ -7,7 +7,7 @@ import pandas as pd
 from lamella.datasets.patches import labelled
 from lamella.errors import TrainingError
 from lamella.patches.index import PatchIndex
-from lamella.training.settings import RunSettings, TrainingSettings
+from lamella.training.settings import LEAST_BATCH_SIZE, RunSettings, TrainingSettings
 
 SPLITS = ("train", "validation", "test")
 _INDEX = "the patch index"
@@ -111,9 +111,12 @@ def _check_batch(samples: int, run: RunSettings, training: TrainingSettings) -> 
     joint = run.batch_size * run.accumulate * training.processes
     parts = f" x accumulate {run.accumulate}" if run.accumulate > 1 else ""
     if joint > per_epoch:
+        most = per_epoch // (run.accumulate * training.processes)
         raise TrainingError(
             f"a batch of {run.batch_size}{parts} x {training.processes} processes = {joint} is"
             f" larger than an epoch of {per_epoch} training patches",
             "batch_size of the run",
-            f"Set it to at most {per_epoch * run.batch_size // joint}, or add patches",
+            f"Set it to at most {most}, or add patches"
+            if most >= LEAST_BATCH_SIZE
+            else "Lower accumulate of the run or training.processes, or add patches",
         )

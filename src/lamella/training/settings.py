@@ -12,6 +12,9 @@ from lamella.settings import Device, Settings
 
 RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
+LEAST_BATCH_SIZE = 4
+"""Below, a ragged batch could leave one sample to a process; batch normalisation needs two."""
+
 
 class Framework(StrEnum):
     """The library a network is trained with."""
@@ -74,8 +77,7 @@ class RunSettings(Settings):
     epochs: int = Field(default=10, ge=1)
     """How often the training samples are gone through."""
 
-    # Below 4, a ragged batch could leave one sample to a process; batch normalisation needs two.
-    batch_size: int = Field(default=16, ge=4)
+    batch_size: int = Field(default=16, ge=LEAST_BATCH_SIZE)
     """Samples that a process works on at a time; the joined batch of a step is this times
     `accumulate` times `training.processes`."""
 

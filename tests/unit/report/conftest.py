@@ -129,7 +129,7 @@ def write_training(root, seed, auc):
         for epoch in (1, 2, 3)
     ]
     write_table(folder / "history.tsv", HISTORY_COLUMNS, history)
-    settings = {"epochs": 3, "batch_size": 8, "optimiser": "adamw"}
+    settings = {"epochs": 3, "patience": 2, "batch_size": 8, "accumulate": 5, "optimiser": "adamw"}
     content = {
         "run": "thin",
         "seed": seed,

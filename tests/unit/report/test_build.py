@@ -72,6 +72,11 @@ def built(run, **changes):
     return run.page.read_text(encoding="utf-8")
 
 
+def test_facts_of_a_run_count_the_parts_of_a_batch_and_say_that_it_may_end_early(small_run):
+    # 8 samples x 5 parts x 2 processes.
+    assert "at most 3 epochs · batch of 80 from 2 processes" in Page(built(small_run)).text
+
+
 def test_every_tag_is_closed_and_nothing_is_loaded_from_elsewhere(small_run):
     page = Page(built(small_run))
     assert page.open == []
@@ -102,7 +107,7 @@ def test_equal_inputs_give_an_equal_page(small_run):
 def test_the_page_shows_means_and_deviations_over_the_seeds(small_run):
     text = Page(built(small_run)).text
     assert "0.850 ± 0.071" in text  # of 0.9 and 0.8
-    assert "batch of 16 from 2 processes (horovod)" in text
+    assert "batch of 80 from 2 processes (horovod)" in text
 
 
 def test_slides_and_patients_have_an_auc_with_its_interval_or_the_reason_why_not(small_run):

@@ -86,3 +86,10 @@ def test_joint_batch_larger_than_the_training_set_is_refused(index):
         check_trainable(index, RunSettings(batch_size=29), two)
     with pytest.raises(TrainingError, match="epoch of 30 training patches"):
         check_trainable(index, RunSettings(batch_size=16, patches_per_epoch=30), two)
+
+
+def test_remedy_of_a_joint_batch_that_is_too_large_is_no_batch_size_that_is_refused(index):
+    # 57 patches in 15 parts are 3 each, and no batch may be smaller than 4.
+    with pytest.raises(TrainingError, match="Lower accumulate of the run") as error:
+        check_trainable(index, RunSettings(batch_size=4, accumulate=15), ONE)
+    assert "at most" not in str(error.value)

@@ -2,7 +2,7 @@
 
 libhdf5 runs round in circles on some damaged files, and crashes on others; a file system that is
 away answers no reading at all. Here each becomes an error, and the next file is read by a new
-process. One process reads all files, so that ten thousand of them cost a second more.
+process. One process reads all files: starting one for each would cost more than all the reading.
 
 Processor time tells the two apart: who computes for many seconds over what takes a millisecond
 will never end, whatever else the machine does; who waits without computing may be waiting for a
@@ -19,10 +19,10 @@ from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from lamella.errors import DamagedFileError, LamellaError, StoreError
+from lamella.stores.stored import MADE_ANEW
 
 _Answer = TypeVar("_Answer")
 
@@ -52,12 +52,7 @@ class GuardedReader(Generic[_Answer]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._stop()
 
     def read(self, path: Path, *more: object) -> _Answer:
@@ -150,7 +145,7 @@ def _damaged(path: Path, what: str) -> DamagedFileError:
     return DamagedFileError(
         f"the file is damaged ({what})",
         str(path),
-        "Delete it, then run `lamella retry` and the workflow; only this slide is made anew",
+        MADE_ANEW,
     )
 
 

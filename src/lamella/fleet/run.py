@@ -20,7 +20,7 @@ from lamella.fleet.manifest import ManifestRow, Status, write_manifest
 from lamella.fleet.progress import StageProgress
 from lamella.fleet.settings import FleetSettings
 from lamella.stores.atomic import remove_leftovers
-from lamella.stores.shards import Stored
+from lamella.stores.stored import Stored
 from lamella.stores.tables import write_table
 
 logger = logging.getLogger(__name__)

@@ -41,10 +41,11 @@ def check_shards(manifest: Path, fleet: FleetSettings = DEFAULT_FLEET) -> Iterat
     beside the manifest says that it lies, else where it lay.
 
     Yields:
-        What was found, for each finished row.
+        What was found, for each finished row; the last one is a file whose file system does not
+        answer, where there is one: all others would wait as long.
 
     Raises:
-        StoreError: the manifest cannot be read, or a file system does not answer.
+        StoreError: the manifest cannot be read.
     """
     index = manifest.with_name("index.parquet")
     slide_paths = read_index(index).slide_paths if index.exists() else {}
@@ -55,6 +56,9 @@ def check_shards(manifest: Path, fleet: FleetSettings = DEFAULT_FLEET) -> Iterat
                 yield reader.read(manifest.parent / row.path, row, slide_paths.get(row.path))
             except DamagedFileError as error:
                 yield CheckedShard(row, error, deletable=True)
+            except StoreError as error:
+                yield CheckedShard(row, error)
+                return
 
 
 def _checked(path: Path, row: ManifestRow, slide: Path | None) -> CheckedShard:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from lamella.errors import StoreError
 from lamella.predict.heatmap import heatmap_fingerprint, read_heatmap_fingerprint
 from lamella.stores.atomic import replacing
-from lamella.stores.shards import Stored, read_stored
+from lamella.stores.shards import read_stored
+from lamella.stores.stored import Stored
 
 LAYOUT = "lamella predictions 1"
 """Value of the root attribute ``layout``."""

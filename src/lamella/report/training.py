@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lamella.charts import PALETTE, Line, line_chart
+from lamella.evaluation.aggregation import SCORE_AGGREGATION
 from lamella.evaluation.levels import Level
 from lamella.stores.json_files import read_json
 from lamella.stores.tables import Row, read_table
@@ -140,17 +141,18 @@ def _pictures(metrics: Path) -> list[Markup]:
 
 def _auc(row: Row, content: dict[str, Any], split: str, level: str) -> AucEntry:
     """Return an entry; number and remark are the same for all seeds, which see the same patches."""
-    evaluation, figure = content[split], f"{split}_{level}_auc"
-    patients = evaluation["bootstrap"]["patients"]
-    if level == "patch":
-        figure, remark = f"{split}_auc", ""
-    else:
-        evaluation, remark = evaluation[level], evaluation[level]["remark"]
+    evaluation, figure, remark = content[split], f"{split}_auc", ""
+    n, patients = evaluation["n"], evaluation["bootstrap"]["patients"]
+    if level != "patch":
+        figure, remark = f"{split}_{level}_auc", evaluation[level]["remark"]
+        # Slides of which nothing is known may be all that a patient has.
+        judged = evaluation[level][SCORE_AGGREGATION]
+        n, patients = evaluation[level]["n"], (judged or evaluation)["bootstrap"]["patients"]
     low, high = row[f"{figure}_low"], row[f"{figure}_high"]
     return AucEntry(
         split=split,
         level=f"{level}s" if level != "patch" else "patches",
-        n=f"{evaluation['n']:,} of {patients:,} patients",
+        n=f"{n:,} of {patients:,} patients",
         auc=_mean(row, figure),
         interval=f"{float(low):.3f} – {float(high):.3f}" if low else "–",
         remark=remark,

@@ -21,7 +21,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import h5py
@@ -34,6 +33,7 @@ from lamella.stores.atomic import replacing
 from lamella.stores.checksum import Checksum
 from lamella.stores.codec import Codec, Storage
 from lamella.stores.jpeg import decode_jpeg
+from lamella.stores.stored import MADE_ANEW, Stored
 
 LAYOUT = "lamella patches 2"
 """Value of the root attribute ``layout``."""
@@ -70,14 +70,6 @@ class PatchColumns:
 
     def __len__(self) -> int:
         return len(self.x)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What a finished file says of itself."""
-
-    fingerprint: str
-    n: int
 
 
 def write_shard(
@@ -201,35 +193,29 @@ def _create_patches(file: h5py.File, n: int, patch_px: int, codec: Codec) -> h5p
 def _fill(
     patches: h5py.Dataset, batches: Iterable[NDArray[np.uint8]], checksum: Checksum, path: Path
 ) -> None:
-    # Each look at the dataset takes longer than the checksum of a patch.
-    n, shape, packed = len(patches), patches.shape[1:], _is_packed(patches)
-    start = 0
+    # Looked up once: each look goes through HDF5.
+    n, shape, start = len(patches), patches.shape[1:], 0
+    packed = patches.id.get_create_plist().get_nfilters() > 0
     for batch in batches:
         end = start + len(batch)
         if end <= n and packed:
             patches[start:end] = batch
         elif end <= n:
-            _write_chunks(patches.id, start, _checked(batch, shape))
+            _write_chunks(patches.id, start, batch, shape)
         start = end
         for patch in batch:
             checksum.add(patch)
     _check_count(start, n, path)
 
 
-def _is_packed(patches: h5py.Dataset) -> bool:
-    return bool(patches.id.get_create_plist().get_nfilters())
-
-
-def _checked(batch: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return a batch as it lies in the file; whatever is written as a chunk, HDF5 takes."""
+def _write_chunks(
+    patches: h5py.h5d.DatasetID, start: int, batch: NDArray[np.uint8], shape: tuple[int, ...]
+) -> None:
+    """Write patches from a row on, past HDF5's cache of chunks, which copies them once more."""
+    # Whatever is written as a chunk, HDF5 takes.
     if batch.dtype != np.uint8 or batch.shape[1:] != shape:
         raise ValueError(f"patches are {batch.shape[1:]} {batch.dtype}, not {shape} uint8")
-    return np.ascontiguousarray(batch)
-
-
-def _write_chunks(patches: h5py.h5d.DatasetID, start: int, batch: NDArray[np.uint8]) -> None:
-    """Write patches from a row on, past HDF5's cache of chunks, which copies them once more."""
-    for row, patch in enumerate(batch, start):
+    for row, patch in enumerate(np.ascontiguousarray(batch), start):
         patches.write_direct_chunk((row, 0, 0, 0), patch)
 
 
@@ -295,12 +281,7 @@ class ShardReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def __len__(self) -> int:
@@ -409,5 +390,5 @@ def _damaged(path: Path, what: str) -> StoreError:
     return StoreError(
         f"the shard cannot be used ({what})",
         str(path),
-        "Delete it, then run `lamella retry` and the workflow; only this slide is made anew",
+        MADE_ANEW,
     )

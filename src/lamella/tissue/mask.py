@@ -14,7 +14,7 @@ from lamella.annotations.raster import covered_areas, summed_areas
 from lamella.errors import StoreError
 from lamella.fleet.manifest import MANIFEST_NAME
 from lamella.stores.atomic import replacing
-from lamella.stores.shards import Stored
+from lamella.stores.stored import Stored
 from lamella.units import Level0Pixels
 
 _KEY = "lamella"

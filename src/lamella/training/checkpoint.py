@@ -1,8 +1,8 @@
 """What a training keeps on disk: its resumable state, and the best network.
 
 ``state/checkpoint.pt`` is replaced at the end of every epoch, and every few minutes between two
-steps of one. ``state/best-<epoch>.pt`` holds the
-best weights so far; the checkpoint names the epoch, so that the two always belong together.
+steps of one. ``state/best-<epoch>.pt`` holds the best weights so far; the checkpoint names the
+epoch, so that the two always belong together.
 ``best.pt`` is the result: weights and all that is needed to use them. All are read with
 ``torch.load(weights_only=True)``: no pickled code.
 

@@ -75,7 +75,8 @@ def _decayed(run: RunSettings, share: float, epochs: float) -> float:
         case Decay.EXPONENTIAL:
             return math.pow(run.decay_factor, epochs / run.decay_epochs)
         case Decay.STEP:
-            return math.pow(run.decay_factor, epochs // run.decay_epochs)
+            # 3 × 0.2 epochs are 0.6 but for rounding: the third step is due then.
+            return math.pow(run.decay_factor, math.floor(epochs / run.decay_epochs + 1e-9))
         case Decay.CONSTANT:
             return 1.0
 

@@ -30,7 +30,7 @@ class _Replica:
 
     def __init__(self, network: nn.Module, parts: int) -> None:
         # Buffers are the mean of the ranks, see `average_statistics`, not those of rank 0.
-        self._network = DistributedDataParallel(network, broadcast_buffers=False)
+        self._network = DistributedDataParallel(network, forward_sync_buffers=False)
         self._parts = parts
         self._calls = 0
 

@@ -85,9 +85,18 @@ def _numbers(evaluation: dict[str, Any], prefix: str) -> Iterator[tuple[str, flo
     for key, value in evaluation.items():
         if key == "intervals" and value["auc"] is not None:
             yield from zip((f"{prefix}_auc_low", f"{prefix}_auc_high"), value["auc"], strict=True)
+        elif key == "classes":
+            # Their names are free, and may be those of other parts of an evaluation.
+            for name, figures in value.items():
+                yield from _defined(figures, f"{prefix}_classes_{name}")
         elif isinstance(value, dict) and key not in {"intervals", "bootstrap"}:
             yield from _numbers(value, f"{prefix}_{key}")
-        elif isinstance(value, int | float):
+    yield from _defined(evaluation, prefix)
+
+
+def _defined(figures: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    for key, value in figures.items():
+        if isinstance(value, int | float):
             yield f"{prefix}_{key}", value
 
 

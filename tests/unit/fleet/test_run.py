@@ -17,7 +17,7 @@ from lamella.fleet.retry import forget_unfinished
 from lamella.fleet.run import SlideTask, run_stage
 from lamella.fleet.settings import FleetSettings
 from lamella.stores.atomic import write_text
-from lamella.stores.shards import Stored
+from lamella.stores.stored import Stored
 
 FLEET = FleetSettings(max_workers=2, attempts=2, worker_memory_mib=512, read_limit_s=2)
 

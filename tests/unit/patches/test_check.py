@@ -56,6 +56,18 @@ def test_patch_files_that_libhdf5_cannot_get_out_of_are_damaged_rows(tmp_path: P
     assert whole == ("", False)
 
 
+def test_what_was_found_before_a_file_system_gave_no_answer_is_told(tmp_path: Path) -> None:
+    shard(tmp_path / "cut.h5")
+    shutil.copy(tmp_path / "cut.h5", tmp_path / "behind.h5")
+    os.truncate(tmp_path / "cut.h5", 3000)
+    os.mkfifo(tmp_path / "away.h5")
+    manifest(tmp_path, "cut", "away", "behind")
+    cut, away = checked(tmp_path)
+    assert cut[1]
+    assert not away[1]
+    assert "no answer from its file system" in away[0]
+
+
 def test_only_damaged_and_missing_files_are_for_deletion_not_unreadable_ones(
     tmp_path: Path,
 ) -> None:

@@ -120,7 +120,7 @@ def write_training(root, seed, auc):
     judged = {"n": 5, "auc": auc, "average_precision": auc, "accuracy": 0.7}
     judged |= {"balanced_accuracy": 0.7, "loss": 0.5, "bootstrap": {"patients": 3}}
     judged["intervals"] = {"auc": [auc - 0.05, auc + 0.05]}
-    slides = {"auc": auc - 0.5, "intervals": {"auc": None}}
+    slides = {"auc": auc - 0.5, "intervals": {"auc": None}, "bootstrap": {"patients": 3}}
     judged["slide"] = {"n": 2, "remark": "", "top_k": slides}
     judged["patient"] = {"n": 0, "remark": "drawn <so>", "top_k": None}
     history = [

@@ -18,6 +18,7 @@ from lamella.report.engines import benchmark_remarks, benchmark_section
 from lamella.report.explanations import explanation_section
 from lamella.report.predictions import prediction_section
 from lamella.report.quality import most_spoiled
+from lamella.stores.json_files import read_json, write_json
 from lamella.stores.tables import read_table, write_table
 
 VOID = {"meta", "img", "br", "link", "hr", "path", "circle"}
@@ -108,6 +109,14 @@ def test_the_page_shows_means_and_deviations_over_the_seeds(small_run):
     text = Page(built(small_run)).text
     assert "0.850 ± 0.071" in text  # of 0.9 and 0.8
     assert "batch of 80 from 2 processes (horovod)" in text
+
+
+def test_patients_whose_slides_have_no_known_class_are_not_counted(small_run):
+    first = small_run.inputs.metrics[0]
+    content = read_json(first)
+    content["test"]["slide"]["top_k"]["bootstrap"]["patients"] = 2
+    write_json(first, content)
+    assert "test slides 2 of 2 patients" in Page(built(small_run)).text
 
 
 def test_slides_and_patients_have_an_auc_with_its_interval_or_the_reason_why_not(small_run):

@@ -41,6 +41,12 @@ def test_step_decay_takes_the_factor_at_once():
     assert found == [1.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 0.5, 0.5]
 
 
+def test_step_decay_is_not_a_step_late_where_epochs_are_no_exact_number():
+    # Five steps an epoch, the factor after each of them: 0.6 / 0.2 is a little less than 3.
+    found = rates(5, decay="step", decay_factor=0.5, decay_epochs=0.2, warmup_share=0.0)
+    assert found[:5] == [2.0, 1.0, 0.5, 0.25, 0.125]
+
+
 def test_constant_rate_stays():
     assert rates(decay="constant") == [1.0] + [2.0] * 9
 

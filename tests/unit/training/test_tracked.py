@@ -12,7 +12,7 @@ def test_metrics_of_a_class_with_a_free_name_and_limits_of_the_auc_are_told():
         "auc": None,
         "intervals": {"auc": None, "loss": [0.1, 0.2]},
         "bootstrap": {"patients": 3},
-        "classes": {"grade (3+4)": {"f1": 0.5, "auc": None}},
+        "classes": {"grade (3+4)": {"f1": 0.5, "auc": None}, "intervals": {"f1": 0.25}},
         "confusion": [[4]],
         "slide": {"n": 2, "remark": "", "mean": None, "max": {"intervals": {"auc": [0.25, 0.75]}}},
     }
@@ -31,6 +31,7 @@ def test_metrics_of_a_class_with_a_free_name_and_limits_of_the_auc_are_told():
         "best_epoch": 7,
         "best/test_n": 4,
         "best/test_classes_grade _3_4__f1": 0.5,
+        "best/test_classes_intervals_f1": 0.25,
         "best/test_slide_n": 2,
         "best/test_slide_max_auc_low": 0.25,
         "best/test_slide_max_auc_high": 0.75,

@@ -30,14 +30,14 @@ WARM_UP = 2
 def seconds_per_step(backend: Backend, run: RunSettings, size: int, steps: int) -> float:
     """Return the median over the steps of one rank."""
     import torch
+    from lamella.training.arithmetic import prepare_arithmetic
+    from lamella.training.optimiser import build_optimiser
+    from lamella.training.step import backward, check_finite
 
     from lamella.models.networks import build_network
     from lamella.models.preprocess import Preprocessing
     from lamella.settings import Device
-    from lamella.training.arithmetic import prepare_arithmetic
     from lamella.training.group import join_group
-    from lamella.training.optimiser import build_optimiser
-    from lamella.training.step import backward, check_finite
 
     group = join_group(backend)
     arithmetic = prepare_arithmetic(run, Device.CPU, rank=group.rank)

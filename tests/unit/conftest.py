@@ -99,6 +99,7 @@ def _write_training(folder: Path, pixels: np.ndarray, *, seed: int, auc: float) 
 
     from lamella.models.networks import build_network
     from lamella.models.preprocess import Preprocessing
+    from lamella.models.weights import stored_weights
     from lamella.stores.json_files import write_json
     from lamella.training.checkpoint import TrainedModel, save_trained
     from lamella.training.settings import RunSettings
@@ -112,8 +113,7 @@ def _write_training(folder: Path, pixels: np.ndarray, *, seed: int, auc: float) 
         logits = network.eval()(preprocessing(torch.from_numpy(pixels)))
         network.get_classifier().weight /= logits.std(dim=0).mean() / 2
     model = TrainedModel(
-        network=network,
-        preprocessing=preprocessing,
+        weights=stored_weights(network),
         name="tiny",
         seed=seed,
         classes=CLASSES,

@@ -2,10 +2,11 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Protocol, TypeVar
 from zipfile import BadZipFile
 
 import torch
@@ -68,6 +69,15 @@ def _unusable(path: Path, why: str) -> TrainingError:
     )
 
 
+def stored_weights(network: nn.Module) -> Weights:
+    """Return weights and buffers as they are stored: in main memory, in the order of their axes."""
+    weights = network.state_dict()
+    # In its own dictionary, which also holds the versions of the modules.
+    for name, tensor in weights.items():
+        weights[name] = tensor.cpu().contiguous()
+    return weights
+
+
 def load_weights(network: nn.Module, path: Path) -> None:
     """Give a network the weights of a file.
 
@@ -77,40 +87,71 @@ def load_weights(network: nn.Module, path: Path) -> None:
     Raises:
         TrainingError: the file cannot be used, or is of another network: the names are told.
     """
-    stored, expected = read_weights(path), network.state_dict()
+    stored = {
+        key: value for key, value in read_weights(path).items() if not key.startswith(_AUXILIARY)
+    }
     prefix = f"{classifier_name(network)}."
-    left_out = [_AUXILIARY]
-    if _shapes(stored, prefix) != _shapes(expected, prefix):
-        left_out.append(prefix)
-    kept = {key: value for key, value in stored.items() if not key.startswith(tuple(left_out))}
-    wanted = {key: value for key, value in expected.items() if not key.startswith(prefix)}
-    faults = list(_faults(kept, expected, wanted if prefix in left_out else expected))
+    kept = fitting(stored, network.state_dict(), path, is_head=lambda key: key.startswith(prefix))
+    network.load_state_dict(kept, strict=False)
+
+
+class _Shaped(Protocol):
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+
+Value = TypeVar("Value", bound=_Shaped)
+
+
+def fitting(
+    stored: Mapping[str, Value],
+    expected: Mapping[str, _Shaped],
+    path: Path,
+    *,
+    is_head: Callable[[str], bool],
+) -> dict[str, Value]:
+    """Return the weights of a file that a network takes: all, or all but its head.
+
+    A head that is not of the network's shape is left out, which the log says.
+
+    Args:
+        stored: What the file holds, by name.
+        expected: What the network has, by name.
+        path: The file.
+        is_head: Whether a name belongs to what stands behind the pooled features.
+
+    Raises:
+        TrainingError: the file is of another network: names are told.
+    """
+    heads = [{key: tuple(of[key].shape) for key in of if is_head(key)} for of in (stored, expected)]
+    left_out = heads[0] != heads[1]
+    kept = {key: value for key, value in stored.items() if not (left_out and is_head(key))}
+    wanted = [key for key in expected if not (left_out and is_head(key))]
+    faults = list(_faults(kept, expected, wanted))
     if faults:
         raise TrainingError(
             f"the weights are of another network: {_listed(faults)}",
             str(path),
             "Choose the model that they were trained with",
         )
-    network.load_state_dict(kept, strict=False)
     _logger.info("%s: %d tensors taken, %d left out", path, len(kept), len(stored) - len(kept))
-    if prefix in left_out:
+    if left_out:
         _logger.info("%s: its classifier is of another shape; that of the run is new", path)
+    return kept
 
 
-def _shapes(weights: Weights, prefix: str) -> dict[str, torch.Size]:
-    return {key: value.shape for key, value in weights.items() if key.startswith(prefix)}
-
-
-def _faults(kept: Weights, expected: Weights, wanted: Weights) -> Iterator[str]:
+def _faults(
+    kept: Mapping[str, _Shaped], expected: Mapping[str, _Shaped], wanted: Sequence[str]
+) -> Iterator[str]:
     """Yield what is missing, unknown or of another shape."""
-    for key in wanted.keys() - kept.keys():
+    for key in wanted:
         # A counter that weights from before it was introduced lack; nothing depends on it.
-        if not key.endswith(".num_batches_tracked"):
+        if key not in kept and not key.endswith(".num_batches_tracked"):
             yield f"{key} is missing"
     for key, value in kept.items():
         if key not in expected:
             yield f"{key} is unknown"
-        elif value.shape != expected[key].shape:
+        elif tuple(value.shape) != tuple(expected[key].shape):
             yield f"{key} is {tuple(value.shape)} instead of {tuple(expected[key].shape)}"
 
 
@@ -119,27 +160,38 @@ def _listed(faults: list[str]) -> str:
     return ", ".join(sorted(faults)[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
-    """Have the parameters whose names match a pattern (``fnmatch``) keep their values.
+def frozen_names(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
+    """Return the names of parameters that match a pattern (``fnmatch``).
 
     Raises:
         TrainingError: a pattern matches nothing, or nothing is left to learn.
     """
-    weights = dict(network.named_parameters())
+    frozen = set()
     for pattern in patterns:
-        matching = [name for name in weights if fnmatchcase(name, pattern)]
+        matching = [name for name in names if fnmatchcase(name, pattern)]
         if not matching:
             raise TrainingError(
-                f"{pattern!r} matches no parameter of the network, such as {next(iter(weights))}",
+                f"{pattern!r} matches no parameter of the network, such as {names[0]}",
                 "freeze of the run",
                 "Correct the pattern; * stands for any characters",
             )
-        for name in matching:
-            weights[name].requires_grad_(False)
-    if not any(weight.requires_grad for weight in weights.values()):
+        frozen.update(matching)
+    if len(frozen) == len(names):
         raise TrainingError(
             "nothing is left to learn", "freeze of the run", "Leave the classifier out of it"
         )
+    return frozen
+
+
+def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
+    """Have the parameters whose names match a pattern keep their values.
+
+    Raises:
+        TrainingError: see ``frozen_names``.
+    """
+    weights = dict(network.named_parameters())
+    for name in frozen_names(list(weights), patterns):
+        weights[name].requires_grad_(False)
 
 
 def set_learning_mode(network: nn.Module) -> None:

@@ -29,7 +29,7 @@ from lamella.logs import start_job_log
 from lamella.patches.index import read_index
 from lamella.training.arguments import Arguments, read_arguments
 from lamella.training.checks import check_trainable
-from lamella.training.settings import Backend
+from lamella.training.settings import Backend, Framework
 
 
 def main(words: Sequence[str]) -> None:
@@ -67,12 +67,14 @@ def _train_here(arguments: Arguments) -> None:
 
 
 def _launch(arguments: Arguments, words: Sequence[str]) -> None:
-    from lamella.models.networks import check_network
-    from lamella.training.arithmetic import check_device
+    from lamella.training.device import check_device
     from lamella.training.launch import launch_training
 
     run = arguments.training.runs[arguments.run]
-    check_network(run.model)
+    if run.framework is Framework.TORCH:
+        from lamella.models.networks import check_network
+
+        check_network(run.model)
     check_device(run, arguments.training)
     launch_training(
         [sys.executable, "-m", "lamella.training.rank", *words],

@@ -15,6 +15,7 @@ import logging
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -28,7 +29,7 @@ from lamella.models.networks import InferenceNetwork, build_network
 from lamella.models.preprocess import MEAN, STANDARD_DEVIATION, Preprocessing
 from lamella.models.weights import Weights
 from lamella.stores.atomic import replacing
-from lamella.training.settings import RunSettings
+from lamella.training.settings import Framework, RunSettings
 
 LAYOUT = "lamella network 1"
 BEST = "best.pt"
@@ -147,8 +148,7 @@ class TrainedModel:
     """A trained network and what is needed to use it.
 
     Attributes:
-        network: From normalised images to logits, in evaluation mode.
-        preprocessing: From stored pixels to normalised images.
+        weights: Weights and buffers by name, those of the framework that trained it.
         name: Name of the run.
         seed: Seed of the training.
         classes: Name of each output.
@@ -157,10 +157,11 @@ class TrainedModel:
         run: How it was trained.
         epoch: The epoch it is from.
         index_digest: Digest of the patches it was trained on.
+        mean: Mean of red, green and blue in 0-1 that patches were normalised by.
+        standard_deviation: Their standard deviation.
     """
 
-    network: nn.Module
-    preprocessing: Preprocessing
+    weights: Weights
     name: str
     seed: int
     classes: tuple[str, ...]
@@ -169,6 +170,30 @@ class TrainedModel:
     run: RunSettings
     epoch: int
     index_digest: str
+    mean: tuple[float, float, float] = MEAN
+    standard_deviation: tuple[float, float, float] = STANDARD_DEVIATION
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """From normalised images to logits, a module of torch in evaluation mode.
+
+        Of a network that TensorFlow has trained it is the same network, computed by torch.
+        """
+        if self.run.framework is Framework.TENSORFLOW:
+            # Imported here: Keras takes seconds.
+            from lamella.models.keras_in_torch import keras_network_in_torch
+
+            return keras_network_in_torch(
+                self.run.model, len(self.classes), self.run.head, self.weights
+            )
+        network = build_network(self.run.model, len(self.classes), self.run.head)
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """From stored pixels to normalised images."""
+        return Preprocessing(self.mean, self.standard_deviation)
 
     def inference(self) -> InferenceNetwork:
         """Return the module from stored pixels to probabilities, in evaluation mode."""
@@ -179,9 +204,9 @@ def save_trained(path: Path, model: TrainedModel) -> None:
     """Write ``best.pt`` in one step; equal models make equal bytes."""
     stored = {
         "layout": LAYOUT,
-        "network": stored_weights(model.network),
-        "mean": list(MEAN),
-        "standard_deviation": list(STANDARD_DEVIATION),
+        "network": model.weights,
+        "mean": list(model.mean),
+        "standard_deviation": list(model.standard_deviation),
         "name": model.name,
         "seed": model.seed,
         "classes": list(model.classes),
@@ -192,15 +217,6 @@ def save_trained(path: Path, model: TrainedModel) -> None:
         "index_digest": model.index_digest,
     }
     _save(path, stored)
-
-
-def stored_weights(network: nn.Module) -> Weights:
-    """Return weights and buffers as they are stored: in main memory, in the order of their axes."""
-    weights = network.state_dict()
-    # In its own dictionary, which also holds the versions of the modules.
-    for name, tensor in weights.items():
-        weights[name] = tensor.cpu().contiguous()
-    return weights
 
 
 def load_trained(metrics_or_folder: Path) -> TrainedModel:
@@ -216,20 +232,18 @@ def load_trained(metrics_or_folder: Path) -> TrainedModel:
     stored = _load(folder / BEST, "layout")
     if stored["layout"] != LAYOUT:
         raise _damaged(folder / BEST, f"its layout is not {LAYOUT!r}")
-    run = RunSettings.from_params(stored["settings"])
-    network = build_network(run.model, len(stored["classes"]), run.head)
-    network.load_state_dict(stored["network"])
     return TrainedModel(
-        network=network.eval(),
-        preprocessing=Preprocessing(tuple(stored["mean"]), tuple(stored["standard_deviation"])),
+        weights=stored["network"],
         name=stored["name"],
         seed=stored["seed"],
         classes=tuple(stored["classes"]),
         patch_px=stored["patch_px"],
         mpp=stored["mpp"],
-        run=run,
+        run=RunSettings.from_params(stored["settings"]),
         epoch=stored["epoch"],
         index_digest=stored["index_digest"],
+        mean=tuple(stored["mean"]),
+        standard_deviation=tuple(stored["standard_deviation"]),
     )
 
 

@@ -4,8 +4,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from torch import Tensor
-
 
 @dataclass
 class Course:
@@ -19,7 +17,7 @@ class Course:
         joint: Those of all ranks.
         learning_rate: That of the last step.
         wait_share: Share of the time of this process's steps that it waited for batches.
-        random: States of the random generators; ``None`` before the first step.
+        random: What the learner says of its random generators; ``None`` before the first step.
         started_s: When it began, on the clock of ``time.monotonic``.
     """
 
@@ -30,7 +28,7 @@ class Course:
     joint: int = 0
     learning_rate: float = 0.0
     wait_share: float = 0.0
-    random: list[Tensor] | None = None
+    random: Any = None
     started_s: float = field(default_factory=time.monotonic)
 
     @property

@@ -2,7 +2,7 @@
 
 import time
 
-from lamella.training.checkpoint import Checkpoint, Progress, StateFolder, stored_weights
+from lamella.training.checkpoint import Checkpoint, Progress, StateFolder
 from lamella.training.course import Course
 from lamella.training.trainer import Trainer
 
@@ -38,7 +38,7 @@ class Keeper:
         ranks = self._trainer.states_of_ranks(course) if course else []
         if self._trainer.group.rank == 0:
             if course is None and progress.best_epoch == progress.epoch:
-                self._state.write_best(progress.epoch, stored_weights(self._trainer.network))
+                self._state.write_best(progress.epoch, self._trainer.learner.weights())
             # Without an epoch left nothing is to learn; the best weights have their own file.
             over = progress.is_over(self._trainer.run)
             kept = {} if over else self._trainer.state()

@@ -20,6 +20,11 @@ class Framework(StrEnum):
     """The library a network is trained with."""
 
     TORCH = "torch"
+    TENSORFLOW = "tensorflow"
+
+
+KERAS_MODELS = ("resnet50", "resnet101", "inception_v3")
+"""The networks of Keras' applications that TensorFlow trains."""
 
 
 class Backend(StrEnum):
@@ -59,10 +64,11 @@ class RunSettings(Settings):
     """One training run: a network and how it is trained. It is repeated for every seed."""
 
     framework: Framework = Framework.TORCH
-    """Library the network is trained with."""
+    """Library the network is trained with: `torch`, or `tensorflow` by Keras. Either is exported,
+    predicted and explained alike."""
 
     model: str = Field(default="resnet50", pattern=r"^[a-z0-9][a-z0-9_.]*$")
-    """Network: `resnet50`, `resnet101`, `inception_v3` or any other name timm knows."""
+    """Network: `resnet50`, `resnet101`, `inception_v3`; with `torch` any other name timm knows."""
 
     head: HeadSettings = HeadSettings()
     """What stands between the network's pooled features and its outputs."""
@@ -124,10 +130,11 @@ class RunSettings(Settings):
     precision. It is judged and stored in `float32`."""
 
     channels_last: bool = False
-    """Keep the weights of convolutions with the channels last, as the patches are."""
+    """With `torch`: keep the weights of convolutions with the channels last, as the patches are."""
 
     compile: bool = False
-    """Learn with the network compiled by torch.compile, which needs a C++ compiler."""
+    """With `torch`: learn with the network compiled by torch.compile, which needs a C++
+    compiler."""
 
     sampling: Sampling = Sampling.NATURAL
     """`natural`: every sample once per epoch; `balanced`: equally many of every class, some of
@@ -142,13 +149,29 @@ class RunSettings(Settings):
     threads: int = Field(default=1, ge=1)
     """Threads per process for the network's arithmetic."""
 
+    @model_validator(mode="after")
+    def _tensorflow_can_do_it(self) -> Self:
+        if self.framework is Framework.TORCH:
+            return self
+        if self.model not in KERAS_MODELS:
+            raise ValueError(
+                f"framework tensorflow trains {', '.join(KERAS_MODELS)}, not {self.model!r}"
+            )
+        if self.precision is Precision.FLOAT16:
+            raise ValueError("framework tensorflow learns in float32 or bfloat16, not in float16")
+        for name in ("channels_last", "compile"):
+            if getattr(self, name):
+                raise ValueError(f"{name} is for framework torch")
+        return self
+
 
 class TrainingSettings(Settings):
     """Which networks are trained, how often, and by how many processes."""
 
     backend: Backend = Backend.NONE
     """How the processes exchange gradients: `horovod`; `torch` (DistributedDataParallel) where
-    Horovod cannot be built; `none` for a single process. Both exchange them by gloo on the CPU."""
+    Horovod cannot be built; `none` for a single process. Both exchange them by gloo on the CPU.
+    Runs of framework `tensorflow` take `horovod` or `none`."""
 
     processes: int = Field(default=1, ge=1, le=64)
     """Processes that train one network together, on this machine."""
@@ -191,6 +214,11 @@ class TrainingSettings(Settings):
         for name, run in self.runs.items():
             if run.precision is Precision.FLOAT16 and self.device is Device.CPU:
                 raise ValueError(f"precision of run {name!r} is float16, which needs device: cuda")
+            if run.framework is Framework.TENSORFLOW and self.backend is Backend.TORCH:
+                raise ValueError(
+                    f"framework of run {name!r} is tensorflow, whose gradients backend torch does "
+                    "not exchange: choose horovod"
+                )
         if min(self.seeds) < 0:
             raise ValueError(f"seeds holds {min(self.seeds)}, which is below 0")
         if len(set(self.seeds)) < len(self.seeds):

@@ -1,127 +1,116 @@
-"""The group of ranks under ``torch.distributed``; gradients by DistributedDataParallel."""
+"""Groups of ranks that train a network of torch: how they exchange gradients."""
 
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
-from typing import TypeVar, cast
+from typing import Protocol
 
-import torch
-from torch import Tensor, distributed, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lamella.errors import TrainingError
 from lamella.settings import Device
-from lamella.training.arithmetic import Learner
-from lamella.training.meeting_place import (
-    EXCHANGE_LIMIT_VARIABLE,
-    LISTENING_VARIABLE,
-    START_LIMIT_VARIABLE,
-)
-
-Value = TypeVar("Value")
-
-_TRANSPORTS = {Device.CPU: "gloo", Device.CUDA: "cpu:gloo,cuda:nccl"}
+from lamella.training.group import Group, SingleProcess
+from lamella.training.settings import Backend
+from lamella.training.torch_arithmetic import Forward
 
 
-class _Replica:
-    """A rank's network, whose gradients become the mean of all ranks' with the last part."""
-
-    def __init__(self, network: nn.Module, parts: int) -> None:
-        # Buffers are the mean of the ranks, see `average_statistics`, not those of rank 0.
-        self._network = DistributedDataParallel(network, forward_sync_buffers=False)
-        self._parts = parts
-        self._calls = 0
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return the logits of a part."""
-        self._calls += 1
-        is_last = self._calls % self._parts == 0
-        with nullcontext() if is_last else self._network.no_sync():
-            return cast(Tensor, self._network(images))
-
-
-class TorchGroup:
-    """All ranks that were launched together; made once per process.
-
-    An exchange that takes too long raises torch's ``RuntimeError``, which ends the rank.
-
-    Args:
-        device: Where the gradients are.
-
-    Raises:
-        TrainingError: no launcher started this process.
-    """
-
-    def __init__(self, device: Device = Device.CPU) -> None:
-        if "RANK" not in os.environ:
-            raise TrainingError(
-                "the process was not started as one of several",
-                "training.backend: torch",
-                "Start training with `python -m lamella.training`, which starts the processes",
-            )
-        self.rank = int(os.environ["RANK"])
-        self.size = int(os.environ["WORLD_SIZE"])
-        listening = os.environ.get(LISTENING_VARIABLE)
-        store = distributed.TCPStore(  # type: ignore[attr-defined]
-            os.environ["MASTER_ADDR"],
-            int(os.environ["MASTER_PORT"]),
-            self.size,
-            is_master=self.rank == 0,
-            timeout=timedelta(seconds=float(os.environ[START_LIMIT_VARIABLE])),
-            master_listen_fd=int(listening) if listening else None,
-        )
-        distributed.init_process_group(
-            _TRANSPORTS[device],
-            store=store,
-            rank=self.rank,
-            world_size=self.size,
-            timeout=timedelta(seconds=float(os.environ[EXCHANGE_LIMIT_VARIABLE])),
-        )
+class TorchGroup(Group, Protocol):
+    """A group whose ranks exchange gradients of torch."""
 
     def share_weights(self, network: nn.Module) -> None:
         """Give every rank the parameters and buffers of rank 0."""
-        for tensor in network.state_dict().values():
-            # Gloo takes no other order of axes; `contiguous` copies only what has one.
-            sent = tensor.contiguous()
-            distributed.broadcast(sent, src=0)
-            tensor.copy_(sent)
+        ...
 
-    def replica(self, learner: Learner, *, parts: int) -> Learner:
-        """Return the learner such that its backward pass averages the gradients."""
-        return _Replica(cast(nn.Module, learner), parts)
+    def replica(self, forward: Forward, *, parts: int) -> Forward:
+        """Return what the forward pass in training goes through instead.
+
+        Args:
+            forward: From normalised images to logits.
+            parts: Times that it is called before each step.
+        """
+        ...
 
     def averaging(self, optimiser: Optimizer, network: nn.Module, *, parts: int) -> Optimizer:
-        """Return the optimiser: the backward pass averages."""
+        """Return an optimiser that steps along the mean of all ranks' gradients.
+
+        Args:
+            optimiser: That of this rank.
+            network: The network whose weights it changes.
+            parts: Times that gradients are added up before each step.
+        """
+        ...
+
+    def average_gradients(self, optimiser: Optimizer) -> None:
+        """Wait until the gradients of an ``averaging`` optimiser are the mean of all ranks'."""
+        ...
+
+    def stepping(self, optimiser: Optimizer) -> AbstractContextManager[None]:
+        """Return a block in which the optimiser steps along gradients that are averaged."""
+        ...
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace float tensors by their mean over the ranks."""
+        ...
+
+
+class SingleTorchProcess(SingleProcess):
+    """A group of one."""
+
+    def share_weights(self, network: nn.Module) -> None:
+        """Nobody to share with."""
+
+    def replica(self, forward: Forward, *, parts: int) -> Forward:
+        """Return what it was given."""
+        return forward
+
+    def averaging(self, optimiser: Optimizer, network: nn.Module, *, parts: int) -> Optimizer:
+        """Return the optimiser: the mean of one gradient is the gradient."""
         return optimiser
 
     def average_gradients(self, optimiser: Optimizer) -> None:
-        """The backward pass has ended with it."""
+        """The mean of one gradient is the gradient."""
 
     def stepping(self, optimiser: Optimizer) -> AbstractContextManager[None]:
         """Nothing is different in the block."""
         return nullcontext()
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace float tensors by their mean over the ranks, in one exchange."""
-        if not tensors:
-            return
-        joined = torch.cat([tensor.detach().flatten() for tensor in tensors])
-        distributed.all_reduce(joined)
-        mean = joined / self.size
-        parts = torch.split(mean, [tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.detach().copy_(part.view_as(tensor))
+        """The mean of one is itself."""
 
-    def broadcast(self, value: Value) -> Value:
-        """Return rank 0's value."""
-        box = [value if self.rank == 0 else None]
-        distributed.broadcast_object_list(box, src=0)
-        return cast(Value, box[0])
 
-    def gather(self, value: Value) -> list[Value]:
-        """Return the values of all ranks, by rank."""
-        boxes: list[Value | None] = [None] * self.size
-        distributed.all_gather_object(boxes, value)
-        return cast(list[Value], boxes)
+def join_torch_group(backend: Backend, device: Device = Device.CPU) -> TorchGroup:
+    """Return the group that this process belongs to.
+
+    Args:
+        backend: How the processes exchange gradients.
+        device: Where the gradients are.
+
+    Raises:
+        TrainingError: Horovod is asked for, but is not built, or not for that device, or no
+            launcher started this process.
+    """
+    if backend is Backend.NONE:
+        return SingleTorchProcess()
+    # Imported here: each backend is wanted only where it is chosen.
+    if backend is Backend.TORCH:
+        from lamella.training.distributed_group import DistributedGroup
+
+        return DistributedGroup(device)
+    from lamella.training.horovod_torch_group import HorovodTorchGroup
+
+    return HorovodTorchGroup(device)
+
+
+def average_statistics(network: nn.Module, group: TorchGroup) -> None:
+    """Make the running statistics of batch normalisation the same on all ranks: their mean.
+
+    Each rank gathers them over its own samples; before the network is judged or stored, all ranks
+    take the mean, so that there is one network.
+    """
+    gathered = (
+        buffer
+        for module in network.modules()
+        # Frozen ones are not gathered; a mean of equal numbers may differ from them.
+        if module.training
+        for buffer in module.buffers(recurse=False)
+    )
+    group.average([buffer for buffer in gathered if buffer.is_floating_point()])

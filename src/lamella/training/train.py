@@ -13,7 +13,6 @@ from lamella.tracking.record import now_ms
 from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
 from lamella.training import REVISION
-from lamella.training.arithmetic import check_device
 from lamella.training.checkpoint import (
     Checkpoint,
     EpochRow,
@@ -23,7 +22,8 @@ from lamella.training.checkpoint import (
 )
 from lamella.training.checks import check_trainable
 from lamella.training.course import Course
-from lamella.training.group import join_group, told
+from lamella.training.device import check_device
+from lamella.training.group import told
 from lamella.training.keep import Keeper
 from lamella.training.progress_lines import ProgressLines
 from lamella.training.results import METRICS, Judged, history_row, write_results
@@ -69,14 +69,13 @@ def train_model(
     patches = read_index(index)
     check_trainable(patches, run, training)
     check_device(run, training)
-    group = join_group(training.backend, training.device)
-    trainer = Trainer.build(patches, run, seed=seed, training=training, group=group)
+    trainer = Trainer.build(patches, run, seed=seed, training=training)
     state = StateFolder(output_folder / "state", _made_by(patches, run, seed, training))
 
     progress = _train(trainer, state, checkpoint_minutes=training.checkpoint_minutes)
     judged = _judge_best(trainer, state, progress)
-    if group.rank == 0:
-        model = _trained_model(trainer, patches, name, progress)
+    if trainer.group.rank == 0:
+        model = _trained_model(trainer, patches, name, progress.best_epoch)
         remark = index_remark(patches)
         write_results(output_folder, model, progress, judged, training, remark=remark)
         metrics = read_json(output_folder / METRICS)
@@ -183,7 +182,7 @@ def _advance(
 
 def _judge_best(trainer: Trainer, state: StateFolder, progress: Progress) -> dict[str, Judged]:
     """Give every rank the best network, and judge it on the splits it has not learned from."""
-    best = state.read_best(progress.best_epoch) if trainer.group.rank == 0 else {}
+    best = state.read_best(progress.best_epoch) if trainer.group.rank == 0 else None
     trainer.restore_weights(best)
     judged = {}
     for split in ("validation", "test"):
@@ -192,18 +191,15 @@ def _judge_best(trainer: Trainer, state: StateFolder, progress: Progress) -> dic
     return judged
 
 
-def _trained_model(
-    trainer: Trainer, index: PatchIndex, name: str, progress: Progress
-) -> TrainedModel:
+def _trained_model(trainer: Trainer, index: PatchIndex, name: str, epoch: int) -> TrainedModel:
     return TrainedModel(
-        network=trainer.network,
-        preprocessing=trainer.preprocessing,
+        weights=trainer.learner.weights(),
         name=name,
         seed=trainer.seed,
         classes=index.classes,
         patch_px=index.patch_px,
         mpp=index.mpp,
         run=trainer.run,
-        epoch=progress.best_epoch,
+        epoch=epoch,
         index_digest=index.digest,
     )

@@ -1,36 +1,28 @@
-"""A training under way: network, optimiser and data, and what is done with them."""
+"""A training under way: a learner and the samples, and what is done with them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn.utils import clip_grad_norm_
-from torch.optim import Optimizer
+from numpy.typing import NDArray
 
-from lamella.datasets.batches import Schedule, training_batches
+from lamella.datasets.batches import Schedule, evaluation_batches, training_batches
 from lamella.datasets.patches import PatchDataset
 from lamella.evaluation.metrics import Metrics, classification_metrics
-from lamella.models.networks import build_network, check_size
-from lamella.models.preprocess import Preprocessing
-from lamella.models.weights import Weights, freeze, load_weights, set_learning_mode
+from lamella.models.weights import Weights
 from lamella.patches.index import PatchIndex
-from lamella.training.arithmetic import Arithmetic, Learner, compiled, prepare_arithmetic
-from lamella.training.checkpoint import Checkpoint, stored_weights
+from lamella.training.checkpoint import Checkpoint
 from lamella.training.checks import SPLITS
 from lamella.training.course import Course
-from lamella.training.group import Group, average_statistics
-from lamella.training.optimiser import build_optimiser, learning_rate, set_learning_rate
+from lamella.training.finite import check_finite, not_finite
+from lamella.training.group import Group
+from lamella.training.learner import Learner, build_learner
+from lamella.training.rate import learning_rate
 from lamella.training.settings import RunSettings, TrainingSettings
-from lamella.training.step import (
-    Probabilities,
-    backward,
-    check_finite,
-    not_finite,
-    predict,
-)
+
+Probabilities = NDArray[np.float32]
+"""Shape ``(n, classes)``; rows sum to 1."""
 
 _RANK_STRIDE = 100_003
 """Keeps the ranks' seeds of an epoch apart."""
@@ -60,54 +52,31 @@ class Trainer:
     Attributes:
         run: How the network is trained.
         seed: Seed of all that is random.
-        group: All ranks.
+        learner: What learns.
         datasets: The labelled patches by split.
         schedule: Which rank sees which sample when.
         classes: Number of classes.
-        network: From normalised images to logits.
-        learner: What learns, with the weights of the network: itself, or made to compile, or to
-            average gradients.
-        preprocessing: From stored pixels to normalised images.
-        arithmetic: Where and in which numbers to compute.
-        optimiser: It steps along the mean gradient of all ranks.
         steps: Steps per epoch.
     """
 
     run: RunSettings
     seed: int
-    group: Group
+    learner: Learner
     datasets: dict[str, PatchDataset]
     schedule: Schedule
     classes: int
-    network: nn.Module
-    learner: Learner
-    preprocessing: Preprocessing
-    arithmetic: Arithmetic
-    optimiser: Optimizer
     steps: int
 
     @classmethod
     def build(
-        cls,
-        index: PatchIndex,
-        run: RunSettings,
-        *,
-        seed: int,
-        training: TrainingSettings,
-        group: Group,
+        cls, index: PatchIndex, run: RunSettings, *, seed: int, training: TrainingSettings
     ) -> Self:
         """Return a training at its beginning; all ranks have the same weights.
 
         Raises:
-            TrainingError: the network does not take the patches, its weights cannot be read, a
-                pattern of ``freeze`` is wrong, or it is to be compiled and cannot be.
+            TrainingError: see ``build_learner``.
         """
-        arithmetic = prepare_arithmetic(run, training.device, rank=group.rank)
-        torch.manual_seed(seed)
-        network = _starting_network(run, index).to(arithmetic.device)
-        if run.channels_last:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        group.share_weights(network)
+        learner = build_learner(index, run, seed=seed, training=training)
         datasets = {
             split: PatchDataset(
                 index,
@@ -119,35 +88,30 @@ class Trainer:
         }
         schedule = Schedule(
             batch_size=run.batch_size * run.accumulate,
-            ranks=group.size,
+            ranks=learner.group.size,
             seed=seed,
             sampling=run.sampling,
             limit=run.patches_per_epoch,
             augment=run.augment,
         )
-        learner = compiled(network, arithmetic.device) if run.compile else network
         return cls(
             run=run,
             seed=seed,
-            group=group,
+            learner=learner,
             datasets=datasets,
             schedule=schedule,
             classes=len(index.classes),
-            network=network,
-            learner=group.replica(learner, parts=run.accumulate),
-            preprocessing=Preprocessing().to(arithmetic.device),
-            arithmetic=arithmetic,
-            optimiser=group.averaging(build_optimiser(network, run), network, parts=run.accumulate),
             steps=len(schedule.joint_batches(datasets["train"].labels, epoch=1)),
         )
 
+    @property
+    def group(self) -> Group:
+        """All ranks."""
+        return self.learner.group
+
     def state(self) -> dict[str, Any]:
         """Return all that is the same on every rank between two steps."""
-        return {
-            "network": stored_weights(self.network),
-            "optimiser": self.optimiser.state_dict(),
-            "scaler": self.arithmetic.scaler.state_dict(),
-        }
+        return {"network": self.learner.weights(), **self.learner.optimiser_state()}
 
     def states_of_ranks(self, course: Course) -> list[dict[str, Any]]:
         """Return what differs between the ranks in the middle of an epoch; every rank calls it.
@@ -155,11 +119,9 @@ class Trainer:
         These are the sums of the epoch, the running statistics of batch normalisation, and the
         state of the random generators.
         """
-        course.random = self.arithmetic.random_state()
-        buffers = {name for name, _ in self.network.named_buffers()}
-        weights = stored_weights(self.network).items()
-        statistics = {name: tensor for name, tensor in weights if name in buffers}
-        return self.group.gather({"course": course.stored(), "statistics": statistics})
+        course.random = self.learner.random_state()
+        mine = {"course": course.stored(), "statistics": self.learner.statistics()}
+        return self.group.gather(mine)
 
     def restore(self, checkpoint: Checkpoint) -> Course:
         """Bring every rank to a checkpoint; only that of rank 0 counts.
@@ -167,22 +129,19 @@ class Trainer:
         Returns:
             The epoch under way.
         """
-        self.restore_weights(checkpoint.state.get("network", {}))
+        self.restore_weights(checkpoint.state.get("network"))
         kept = {key: value for key, value in checkpoint.state.items() if key != "network"}
         kept, ranks = self.group.broadcast((kept, checkpoint.ranks))
-        self.optimiser.load_state_dict(kept["optimiser"])
-        self.arithmetic.scaler.load_state_dict(kept["scaler"])
+        self.learner.set_optimiser_state(kept)
         if not ranks:
             return Course(checkpoint.progress.epoch + 1)
         mine = ranks[self.group.rank]
-        self.network.load_state_dict(mine["statistics"], strict=False)
+        self.learner.set_statistics(mine["statistics"])
         return Course.from_stored(mine["course"])
 
-    def restore_weights(self, network: Weights) -> None:
-        """Give every rank the weights and buffers of rank 0."""
-        if self.group.rank == 0:
-            self.network.load_state_dict(network)
-        self.group.share_weights(self.network)
+    def restore_weights(self, weights: Weights | None) -> None:
+        """Give every rank these weights and buffers; those of rank 0 count."""
+        self.learner.share_weights(weights)
 
     def learn(self, course: Course, wishes: Callable[[], Sequence[bool]]) -> Iterator[list[bool]]:
         """Learn from the samples that the epoch has left; yield after every step.
@@ -197,8 +156,7 @@ class Trainer:
         Raises:
             TrainingError: a rank's loss is not finite; on every rank, before it is learned from.
         """
-        self._set_random(course)
-        set_learning_mode(self.network)
+        self.learner.start_learning(seed=self._seed_of(course.epoch), random=course.random)
         batches = training_batches(
             self.datasets["train"],
             self.schedule,
@@ -208,19 +166,10 @@ class Trainer:
         )
         for batch in batches:
             course.learning_rate = self._rate((course.epoch - 1) * self.steps + course.step)
-            set_learning_rate(self.optimiser, course.learning_rate)
-            self.optimiser.zero_grad()
-            loss = backward(
-                self.learner,
-                self.preprocessing,
-                batch,
-                self.arithmetic,
-                ranks=self.group.size,
-                parts=self.run.accumulate,
-            )
+            loss = self.learner.backward(batch)
             where = f"epoch {course.epoch}, step {course.step + 1}"
             agreed = check_finite(loss, self.group, where, *wishes())
-            self._step()
+            self.learner.step(course.learning_rate)
             course.step += 1
             course.loss += loss
             course.mine += len(batch.labels)
@@ -231,7 +180,7 @@ class Trainer:
     def finish(self, course: Course) -> EpochResult:
         """Give all ranks one and the same network after the last step of an epoch."""
         speed = course.joint / course.seconds
-        average_statistics(self.network, self.group)
+        self.learner.share_statistics()
         return EpochResult(
             loss=sum(self.group.gather(course.loss)) / course.joint,
             samples_per_s=self.group.broadcast(speed),
@@ -249,15 +198,15 @@ class Trainer:
         Raises:
             TrainingError: some are not finite.
         """
-        probabilities = predict(
-            self.network,
-            self.preprocessing,
-            self.datasets[split],
-            self.group,
-            device=self.arithmetic.device,
-            batch_size=self.run.batch_size,
-            classes=self.classes,
+        dataset, group = self.datasets[split], self.group
+        batches = evaluation_batches(
+            dataset, self.run.batch_size, rank=group.rank, ranks=group.size
         )
+        mine = [(batch.positions, self.learner.answers(batch.images)) for batch in batches]
+        probabilities = np.full((len(dataset), self.classes), np.nan, dtype=np.float32)
+        for part in group.gather(mine):
+            for positions, values in part:
+                probabilities[positions] = values
         if not np.isfinite(probabilities).all():
             raise not_finite("an answer of the network", f"epoch {epoch}, {split}")
         return probabilities
@@ -272,31 +221,6 @@ class Trainer:
     def _rate(self, step: int) -> float:
         return learning_rate(step, self.steps, self.run, processes=self.group.size)
 
-    def _set_random(self, course: Course) -> None:
-        """Dropout and its kind draw from torch's generators: those of this epoch and rank."""
-        if course.random is None:
-            place = course.epoch * self.group.size + self.group.rank
-            torch.manual_seed(self.seed + _RANK_STRIDE * place)
-        else:
-            self.arithmetic.set_random_state(course.random)
-
-    def _step(self) -> None:
-        """Change the weights along the mean gradient of all ranks."""
-        scaler = self.arithmetic.scaler
-        self.group.average_gradients(self.optimiser)
-        scaler.unscale_(self.optimiser)
-        if self.run.clip_norm is not None:
-            clip_grad_norm_(self.network.parameters(), self.run.clip_norm)
-        with self.group.stepping(self.optimiser):
-            scaler.step(self.optimiser)
-        scaler.update()
-
-
-def _starting_network(run: RunSettings, index: PatchIndex) -> nn.Module:
-    """Return the network as it is before the first step."""
-    network = build_network(run.model, len(index.classes), run.head)
-    check_size(network, run.model, index.patch_px)
-    if run.weights is not None:
-        load_weights(network, run.weights)
-    freeze(network, run.freeze)
-    return network
+    def _seed_of(self, epoch: int) -> int:
+        """Return the seed of what this rank's network draws in an epoch."""
+        return self.seed + _RANK_STRIDE * (epoch * self.group.size + self.group.rank)

@@ -14,6 +14,7 @@ from lamella.interpret.grad_cam import COLUMNS, explain_patches
 from lamella.interpret.pictures import draw_explanation
 from lamella.interpret.settings import InterpretSettings
 from lamella.models.networks import build_network
+from lamella.models.weights import stored_weights
 from lamella.patches.index import read_index
 from lamella.stores.tables import read_table
 from lamella.tracking.record import read_record
@@ -112,7 +113,7 @@ def test_a_transformer_gets_a_table_without_rows_and_the_reason(trained, explain
     for metrics in trained:
         transformer = replace(
             load_trained(metrics),
-            network=build_network("test_vit", 2),
+            weights=stored_weights(build_network("test_vit", 2)),
             run=RunSettings(model="test_vit"),
             patch_px=160,
         )

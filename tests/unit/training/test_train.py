@@ -16,8 +16,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+import lamella.training.torch_learner
 import lamella.training.train
-import lamella.training.trainer
 from lamella.datasets.patches import PatchDataset
 from lamella.errors import StoreError, TrainingError
 from lamella.models.settings import HeadSettings
@@ -71,7 +71,7 @@ def train(
 def train_and_break_off(index: Path, folder: Path, *, step: int, **settings) -> None:
     """Train, and end in the middle of a step of the whole training, counted from 1."""
     steps = []
-    backward = lamella.training.trainer.backward
+    backward = lamella.training.torch_learner.backward
 
     def counting(*arguments, **keywords):
         steps.append(1)
@@ -80,7 +80,7 @@ def train_and_break_off(index: Path, folder: Path, *, step: int, **settings) -> 
         return backward(*arguments, **keywords)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lamella.training.trainer, "backward", counting)
+        patch.setattr(lamella.training.torch_learner, "backward", counting)
         with pytest.raises(KilledError):
             train(index, folder, **settings)
 
@@ -120,7 +120,7 @@ def test_training_without_a_better_epoch_ends_when_its_patience_does(cohort, tmp
     metrics = read_json(tmp_path / "metrics.json")
     assert (metrics["epochs"], metrics["best_epoch"]) == (3, 1)
     # Started again, it writes its results and does not go on.
-    monkeypatch.setattr(lamella.training.trainer, "backward", None)
+    monkeypatch.setattr(lamella.training.torch_learner, "backward", None)
     train(cohort, tmp_path, run=RUN.model_copy(update={"epochs": 9, "patience": 2}))
     assert read_json(tmp_path / "metrics.json") == metrics
 
@@ -175,13 +175,13 @@ def test_training_broken_off_within_an_epoch_goes_on_with_the_next_step(
     stored = torch.load(tmp_path / "broken" / "state" / "checkpoint.pt", weights_only=True)
     assert 8 * stored["progress"]["epoch"] + stored["ranks"][0]["course"]["step"] == step - 1
 
-    backward, steps = lamella.training.trainer.backward, []
+    backward, steps = lamella.training.torch_learner.backward, []
 
     def counting(*arguments, **keywords):
         steps.append(1)
         return backward(*arguments, **keywords)
 
-    monkeypatch.setattr(lamella.training.trainer, "backward", counting)
+    monkeypatch.setattr(lamella.training.torch_learner, "backward", counting)
     train(cohort, tmp_path / "broken", run=run, training=often)
     assert len(steps) == 24 - (step - 1)
     assert without_times(tmp_path / "broken") == without_times(tmp_path / "undisturbed")
@@ -191,7 +191,7 @@ def test_training_broken_off_within_an_epoch_goes_on_with_the_next_step(
 def test_signal_stops_the_training_after_the_step_and_keeps_its_state(
     cohort, tmp_path, monkeypatch, undisturbed, caplog, number
 ):
-    backward, steps = lamella.training.trainer.backward, []
+    backward, steps = lamella.training.torch_learner.backward, []
 
     def signalled(*arguments, **keywords):
         steps.append(1)
@@ -200,7 +200,7 @@ def test_signal_stops_the_training_after_the_step_and_keeps_its_state(
         return backward(*arguments, **keywords)
 
     before = signal.getsignal(number)
-    monkeypatch.setattr(lamella.training.trainer, "backward", signalled)
+    monkeypatch.setattr(lamella.training.torch_learner, "backward", signalled)
     with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as stopped:
         train(cohort, tmp_path)
     assert (stopped.value.code, len(steps)) == (75, 11)
@@ -253,7 +253,7 @@ def test_finished_training_writes_its_results_again_without_training(
     before = {name: (tmp_path / name).read_bytes() for name in OUTPUTS}
     for name in OUTPUTS:
         (tmp_path / name).unlink()
-    monkeypatch.setattr(lamella.training.trainer, "backward", None)
+    monkeypatch.setattr(lamella.training.torch_learner, "backward", None)
     train(cohort, tmp_path)
     assert {name: (tmp_path / name).read_bytes() for name in OUTPUTS} == before
     # An equal record has an equal digest, and is sent once.
@@ -401,13 +401,13 @@ def test_program_refuses_a_misspelt_network_before_it_starts_a_rank(cohort, tmp_
 def test_loss_that_is_no_number_ends_the_training_and_is_not_learned_from(
     cohort, tmp_path, monkeypatch, loss
 ):
-    backward, steps = lamella.training.trainer.backward, []
+    backward, steps = lamella.training.torch_learner.backward, []
 
     def overflowing(*arguments, **keywords):
         steps.append(1)
         return loss if len(steps) == 12 else backward(*arguments, **keywords)
 
-    monkeypatch.setattr(lamella.training.trainer, "backward", overflowing)
+    monkeypatch.setattr(lamella.training.torch_learner, "backward", overflowing)
     with pytest.raises(TrainingError, match=r"epoch 2, step 4: the loss .* Lower learning_rate"):
         train(cohort, tmp_path)
     assert len(steps) == 12
@@ -421,7 +421,7 @@ def test_network_whose_answers_are_no_numbers_ends_the_training(cohort, tmp_path
                 weight.grad = torch.full_like(weight, float("nan"))
         return 1.0
 
-    monkeypatch.setattr(lamella.training.trainer, "backward", spoiling)
+    monkeypatch.setattr(lamella.training.torch_learner, "backward", spoiling)
     with pytest.raises(TrainingError, match="epoch 1, validation: an answer of the network is"):
         train(cohort, tmp_path)
 

@@ -7,10 +7,10 @@ from lamella.training.lifeline import end_with_launcher
 
 if __name__ == "__main__":
     end_with_launcher()
-    from lamella.training.group import join_group
     from lamella.training.settings import Backend
+    from lamella.training.torch_group import join_torch_group
 
-    group = join_group(Backend(sys.argv[1]))
+    group = join_torch_group(Backend(sys.argv[1]))
     if group.rank == 1:
         time.sleep(600)
     group.gather(group.rank)

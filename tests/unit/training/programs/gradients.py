@@ -19,12 +19,12 @@ def main(index: Path, output: Path, backend: str) -> None:
     from lamella.models.preprocess import Preprocessing
     from lamella.patches.index import read_index
     from lamella.settings import Device
-    from lamella.training.arithmetic import prepare_arithmetic
-    from lamella.training.group import average_statistics, join_group
     from lamella.training.settings import Backend, RunSettings
-    from lamella.training.step import backward
+    from lamella.training.torch_arithmetic import prepare_arithmetic
+    from lamella.training.torch_group import average_statistics, join_torch_group
+    from lamella.training.torch_step import backward
 
-    group = join_group(Backend(backend))
+    group = join_torch_group(Backend(backend))
     arithmetic = prepare_arithmetic(RunSettings(), Device.CPU, rank=group.rank)
     # Other weights on every rank, so that the test sees whether they are shared.
     torch.manual_seed(group.rank)

@@ -7,11 +7,11 @@ from lamella.training.lifeline import end_with_launcher
 if __name__ == "__main__":
     end_with_launcher()
     from lamella.errors import TrainingError
-    from lamella.training.group import join_group
+    from lamella.training.finite import check_finite
     from lamella.training.settings import Backend
-    from lamella.training.step import check_finite
+    from lamella.training.torch_group import join_torch_group
 
-    group = join_group(Backend(sys.argv[1]))
+    group = join_torch_group(Backend(sys.argv[1]))
     check_finite(0.5, group, "epoch 2, step 2")
     try:
         check_finite((0.5, float("nan"))[group.rank], group, "epoch 2, step 3")

@@ -1,4 +1,4 @@
-"""``python -m lamella.training`` with two ranks, without MLflow: launch|rank ARGUMENTS."""
+"""``python -m lamella.training`` without MLflow: alone|launch|rank ARGUMENTS."""
 
 import sys
 
@@ -14,6 +14,14 @@ def rank(words: list[str]) -> None:
     lamella.training.rank.main(words)
 
 
+def alone(words: list[str]) -> None:
+    import lamella.training.__main__
+    import lamella.training.train
+
+    lamella.training.train.track = lambda *_: None
+    lamella.training.__main__.main(words)
+
+
 def launch(words: list[str]) -> None:
     from lamella.logs import start_job_log
     from lamella.training.arguments import read_arguments
@@ -26,4 +34,4 @@ def launch(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    {"rank": rank, "launch": launch}[sys.argv[1]](sys.argv[2:])
+    {"alone": alone, "rank": rank, "launch": launch}[sys.argv[1]](sys.argv[2:])

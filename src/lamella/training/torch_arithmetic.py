@@ -1,4 +1,4 @@
-"""Where a rank computes, and in which numbers."""
+"""Where a rank that trains a network of torch computes, and in which numbers."""
 
 import os
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch.amp import GradScaler
 
 from lamella.errors import TrainingError
 from lamella.settings import Device
-from lamella.training.settings import Precision, RunSettings, TrainingSettings
+from lamella.training.settings import Precision, RunSettings
 
 _TYPES = {
     Precision.FLOAT32: torch.float32,
@@ -20,7 +20,7 @@ _TYPES = {
 }
 
 
-Learner = Callable[[torch.Tensor], torch.Tensor]
+Forward = Callable[[torch.Tensor], torch.Tensor]
 """From normalised images to logits."""
 
 
@@ -57,29 +57,6 @@ class Arithmetic:
             torch.cuda.set_rng_state(states[1], self.device)
 
 
-def check_device(run: RunSettings, training: TrainingSettings) -> None:
-    """Check that the device that is asked for is here; another one is never taken instead.
-
-    Raises:
-        TrainingError: there are fewer GPUs than processes, or they do not know bfloat16.
-    """
-    if training.device is not Device.CUDA:
-        return
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if gpus < training.processes:
-        raise TrainingError(
-            f"{training.processes} GPUs are needed, {gpus} can be used here",
-            "training.device: cuda",
-            "Ask SLURM for GPUs, set fewer training.processes, or set device: cpu",
-        )
-    if run.precision is Precision.BFLOAT16 and not torch.cuda.is_bf16_supported():
-        raise TrainingError(
-            "the GPU does not know bfloat16",
-            "precision of the run",
-            "Set it to float16 or float32",
-        )
-
-
 def prepare_arithmetic(run: RunSettings, device: Device, *, rank: int) -> Arithmetic:
     """Return where and in which numbers a rank computes, and set torch up for it.
 
@@ -101,7 +78,7 @@ def prepare_arithmetic(run: RunSettings, device: Device, *, rank: int) -> Arithm
     )
 
 
-def compiled(network: nn.Module, device: torch.device) -> Learner:
+def compiled(network: nn.Module, device: torch.device) -> Forward:
     """Return a network that is compiled when it is first used; it shares the weights.
 
     Raises:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from lamella.training.optimiser import build_optimiser, learning_rate, set_learning_rate
+from lamella.training.rate import learning_rate
 from lamella.training.settings import RunSettings
+from lamella.training.torch_optimiser import build_optimiser, set_learning_rate
 
 
 def rates(steps_per_epoch: int = 2, processes: int = 1, **settings) -> list[float]:

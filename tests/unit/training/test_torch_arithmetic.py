@@ -6,9 +6,10 @@ from lamella.datasets.batches import Batch
 from lamella.errors import TrainingError
 from lamella.models.preprocess import Preprocessing
 from lamella.settings import Device
-from lamella.training.arithmetic import check_device, compiled, prepare_arithmetic
+from lamella.training.device import check_device
 from lamella.training.settings import RunSettings, TrainingSettings
-from lamella.training.step import backward
+from lamella.training.torch_arithmetic import compiled, prepare_arithmetic
+from lamella.training.torch_step import backward
 
 # torch warns of its own old code when its compiler is first loaded.
 COMPILER = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -83,6 +84,6 @@ def test_without_a_compiler_compiling_is_refused(monkeypatch, tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpu_that_is_not_there_is_an_error():
-    with pytest.raises(TrainingError, match="1 GPUs are needed, 0 can be used here"):
+    with pytest.raises(TrainingError, match="1 GPUs are needed, torch can use 0 here"):
         check_device(RunSettings(), TrainingSettings(device="cuda"))
     check_device(RunSettings(), TrainingSettings())

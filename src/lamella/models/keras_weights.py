@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 
 from lamella.errors import TrainingError
 from lamella.models.keras_networks import KerasNetwork, body_variables, stored_variables
+from lamella.models.preprocess import MEAN, STANDARD_DEVIATION
+from lamella.models.settings import Preparation
 from lamella.models.weights import fitting, frozen_names, read_weights
 
 _logger = logging.getLogger(__name__)
 
-_OF_KERAS = (".h5", ".hdf5")
+_OF_KERAS = ".h5"
+_CAFFE_MEAN = (123.68, 116.779, 103.939)
+"""Of red, green and blue in 0-255."""
+
 _MOST_OF_HEAD = 2
 """Tensors of the classifier that files of Keras end with: its kernel and its bias."""
 
@@ -38,24 +43,62 @@ def freeze_keras(keras: Any, model: Any, patterns: Sequence[str]) -> list[Any]:
     return [variable for path, variable in weights.items() if path not in frozen]
 
 
-def load_keras_weights(network: KerasNetwork, path: Path) -> None:
+def load_keras_weights(
+    network: KerasNetwork, path: Path, *, prepared: Preparation = Preparation.LAMELLA
+) -> None:
     """Give a network the weights of a file: ``best.pt`` of a run, or HDF5 as Keras offers it.
 
     A head that is not of the network's shape is left out, which the log says, and so is the one of
     Keras' files. Then it keeps its random weights.
+
+    Args:
+        network: The network.
+        path: The file.
+        prepared: How images were prepared that these weights have learned from.
 
     Raises:
         TrainingError: the file cannot be used, or is of another network: the names are told.
     """
     variables, body = stored_variables(network), body_variables(network)
     stored: dict[str, NDArray[Any]]
-    if path.suffix in _OF_KERAS:
+    if path.suffix == _OF_KERAS:
         stored = dict(zip(body, read_keras_file(path, len(body)), strict=True))
     else:
         stored = {name: tensor.numpy() for name, tensor in read_weights(path).items()}
     kept = fitting(stored, variables, path, is_head=lambda name: name not in body)
     for name, values in kept.items():
         variables[name].assign(values)
+    if prepared is Preparation.KERAS:
+        _see_normalised(network)
+
+
+def _see_normalised(network: KerasNetwork) -> None:
+    """Turn the first layer such that it makes of normalised images what it made of Keras' own.
+
+    Exact but for the border of ResNets: the zeros around an image are half a level of 255 away from
+    Keras' mean.
+
+    Source:
+        ``keras.applications.imagenet_utils.preprocess_input``: ResNets are given blue, green and
+        red in 0-255 less their mean (``caffe``), Inception -1 to 1 (``tf``).
+    """
+    kernel, behind = network.body.weights[:2]
+    mean, deviation = (np.array(each)[:, None] for each in (MEAN, STANDARD_DEVIATION))
+    is_resnet = behind.path.endswith("/bias")
+    before = np.asarray(kernel.numpy())
+    if is_resnet:
+        before, scale, offset = before[:, :, ::-1], 255.0, np.array(_CAFFE_MEAN)[:, None]
+    else:
+        scale, offset = 2.0, 1.0
+    # Keras' images are scale · pixel - offset, where a pixel is deviation · normalised + mean.
+    shift = (before * (scale * mean - offset)).sum(axis=(0, 1, 2))
+    kernel.assign(before * (scale * deviation))
+    if is_resnet:
+        behind.assign(behind.numpy() + shift)
+    else:
+        # No bias: what is added comes off the mean that normalisation takes off again.
+        running_mean = network.body.weights[2]
+        running_mean.assign(running_mean.numpy() - shift)
 
 
 def read_keras_file(path: Path, count: int) -> list[NDArray[Any]]:

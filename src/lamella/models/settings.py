@@ -1,10 +1,18 @@
 """What can be chosen about a network besides its name."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
 from lamella.settings import Settings
+
+
+class Preparation(StrEnum):
+    """How images are prepared for a network."""
+
+    LAMELLA = "lamella"
+    KERAS = "keras"
 
 
 class HeadSettings(Settings):

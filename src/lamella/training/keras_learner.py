@@ -17,6 +17,7 @@ from lamella.models.keras_networks import (
 )
 from lamella.models.keras_weights import freeze_keras, load_keras_weights
 from lamella.models.preprocess import MEAN, STANDARD_DEVIATION
+from lamella.models.settings import Preparation
 from lamella.models.weights import Weights
 from lamella.patches.index import PatchIndex
 from lamella.training.keras_group import KerasGroup, join_keras_group
@@ -89,7 +90,8 @@ class KerasLearner:
             keras.config.set_dtype_policy("mixed_bfloat16")
             network = build_keras_network(keras, run.model, outputs, run.head)
         if run.weights is not None:
-            load_keras_weights(network, run.weights)
+            prepared = run.weights_prepared or Preparation.LAMELLA
+            load_keras_weights(network, run.weights, prepared=prepared)
         learner = cls(keras, run, group, network, judged, patch_px=index.patch_px)
         learner.share_weights(None)
         return learner
@@ -157,7 +159,7 @@ class KerasLearner:
     def optimiser_state(self) -> dict[str, Any]:
         """Return what the optimiser keeps, in its order."""
         kept = self._optimiser.optimiser.variables
-        return {"optimiser": [torch.from_numpy(each.numpy()) for each in kept]}
+        return {"optimiser": [torch.from_numpy(np.asarray(each.numpy())) for each in kept]}
 
     def set_optimiser_state(self, state: dict[str, Any]) -> None:
         """Give the optimiser its state."""

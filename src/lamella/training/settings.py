@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from lamella.datasets.settings import AugmentSettings, Sampling
-from lamella.models.settings import HeadSettings
+from lamella.models.settings import HeadSettings, Preparation
 from lamella.settings import Device, Settings
 
 RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -74,8 +74,15 @@ class RunSettings(Settings):
     """What stands between the network's pooled features and its outputs."""
 
     weights: Path | None = None
-    """File with weights to start from, `.safetensors` or `.pt`; relative to the folder that
-    Snakemake works in. Absent: weights start at random."""
+    """File with weights to start from, relative to the folder that Snakemake works in:
+    `.safetensors` or `.pt`; with `tensorflow` `best.pt` of another such run, or `.h5` as Keras'
+    applications offer it. Absent: weights start at random."""
+
+    weights_prepared: Preparation | None = None
+    """With `tensorflow` and weights in `.h5`, as Keras' applications offer them: how images were
+    prepared that they have learned from. `keras`: as its applications do it, ResNets blue, green,
+    red in 0–255 less the mean, Inception −1 to 1; the first layer is turned such that it sees the
+    same. `lamella`: as patches are here."""
 
     freeze: tuple[str, ...] = ()
     """Parameters that keep their values, as patterns of their names: `["conv1.*", "layer*"]`."""
@@ -159,6 +166,11 @@ class RunSettings(Settings):
             )
         if self.precision is Precision.FLOAT16:
             raise ValueError("framework tensorflow learns in float32 or bfloat16, not in float16")
+        of_keras = self.weights is not None and self.weights.suffix == ".h5"
+        if of_keras and self.weights_prepared is None:
+            raise ValueError(
+                f"weights_prepared must say what the network in {self.weights} was given"
+            )
         for name in ("channels_last", "compile"):
             if getattr(self, name):
                 raise ValueError(f"{name} is for framework torch")

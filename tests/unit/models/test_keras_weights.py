@@ -1,0 +1,105 @@
+"""Weights of Keras' applications, in files that Keras itself has written; computed by torch."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from lamella.errors import TrainingError
+from lamella.models.keras_library import KerasBackend, load_keras
+from lamella.models.keras_networks import build_keras_network, stored_variables
+from lamella.models.keras_weights import freeze_keras, load_keras_weights
+from lamella.models.preprocess import Preprocessing
+from lamella.models.settings import HeadSettings, Preparation
+
+SIZE = 96
+
+
+@pytest.fixture(scope="module")
+def keras():
+    return load_keras(KerasBackend.TORCH)
+
+
+def build(keras, name):
+    return build_keras_network(keras, name, 2, HeadSettings(hidden=(4,)), channels_last=False)
+
+
+def write(keras, path, name, *, classifier):
+    """Write weights as Keras' applications offer them, and return the network that has them."""
+    from keras.src.legacy.saving import legacy_h5_format
+
+    keras.utils.set_random_seed(11)
+    network = build(keras, name)
+    generator = np.random.default_rng(4)
+    for variable in network.body.weights:
+        if "moving_mean" in variable.path:
+            variable.assign(generator.normal(0, 0.2, variable.shape))
+    features = network.body.output
+    if classifier:
+        features = keras.layers.Dense(1000, name="predictions")(features)
+    with h5py.File(path, "w") as file:
+        whole = keras.Model(network.body.input, features)
+        legacy_h5_format.save_weights_to_hdf5_group(file, whole)
+    return network
+
+
+def features(network, images):
+    with torch.no_grad():
+        return network.body(images, training=False).numpy()
+
+
+@pytest.mark.parametrize("name", ["resnet50", "inception_v3"])
+@pytest.mark.parametrize("classifier", [False, True])
+def test_weights_of_keras_see_what_keras_would_have_shown_them(keras, tmp_path, name, classifier):
+    path = tmp_path / "weights.h5"
+    offered = write(keras, path, name, classifier=classifier)
+    patches = np.random.default_rng(5).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
+    of_keras = getattr(keras.applications, "resnet50" if name == "resnet50" else name)
+    shown = of_keras.preprocess_input(
+        patches.astype(np.float32).transpose(0, 3, 1, 2), data_format="channels_first"
+    )
+    expected = features(offered, torch.from_numpy(np.ascontiguousarray(shown)))
+
+    network = build(keras, name)
+    load_keras_weights(network, path, prepared=Preparation.KERAS)
+    found = features(network, Preprocessing()(torch.from_numpy(patches)))
+    spread = expected.std()
+    # The border of a ResNet is half a level off; all else is rounding.
+    assert np.abs(found - expected).max() < (0.05 if name == "resnet50" else 1e-3) * spread
+
+    load_keras_weights(network, path, prepared=Preparation.LAMELLA)
+    unturned = features(network, Preprocessing()(torch.from_numpy(patches)))
+    assert np.abs(unturned - expected).max() > 0.5 * spread
+
+
+def test_weights_of_another_network_are_refused(keras, tmp_path):
+    write(keras, tmp_path / "weights.h5", "resnet50", classifier=True)
+    with pytest.raises(TrainingError, match="of another network: 320 tensors instead of 376"):
+        load_keras_weights(build(keras, "inception_v3"), tmp_path / "weights.h5")
+
+
+def test_file_that_holds_no_weights_is_refused_with_what_would_do(keras, tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1
+    with pytest.raises(TrainingError, match=r"other\.h5: the weights cannot be read .*best\.pt"):
+        load_keras_weights(build(keras, "resnet50"), tmp_path / "other.h5")
+
+
+def test_names_of_weights_do_not_depend_on_what_was_built_before(keras):
+    first, second = (list(stored_variables(build(keras, "inception_v3"))) for _ in range(2))
+    assert first == second
+    assert len(set(first)) == 378 + 2
+
+
+def test_frozen_layers_keep_their_statistics_and_the_others_learn(keras):
+    network = build(keras, "resnet50")
+    learning = freeze_keras(keras, network.model, ["conv1_*", "conv2_*_bn/gamma"])
+    assert not [each.path for each in learning if each.path.startswith("conv1_")]
+    assert not network.model.get_layer("conv1_bn").trainable
+    # Its shift still learns.
+    assert network.model.get_layer("conv2_block1_1_bn").trainable
+
+
+def test_pattern_that_matches_nothing_is_refused(keras):
+    with pytest.raises(TrainingError, match="'layer1.*' matches no parameter .*conv1_conv/kernel"):
+        freeze_keras(keras, build(keras, "resnet50").model, ["layer1.*"])

@@ -1,12 +1,15 @@
 """A working folder of its own, a record, an ONNX model, and a real tracking server."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,9 +120,17 @@ def model_artifact() -> Callable[[Path], ModelArtifact]:
 
 @dataclass
 class Server:
-    """A real ``mlflow server``, started and stopped at will, always at the same address."""
+    """A real ``mlflow server``, started and stopped at will, always at the same address.
+
+    Attributes:
+        folder: Where its log and its artifacts lie.
+        store: Address of its database.
+        port: Where it listens.
+        process: The server, while it runs.
+    """
 
     folder: Path
+    store: str
     port: int
     process: "subprocess.Popen[bytes] | None" = field(default=None)
 
@@ -130,13 +141,14 @@ class Server:
     def start(self) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
+        command += ["--backend-store-uri", self.store]
         command += ["--artifacts-destination", str(self.folder / "server_artifacts")]
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
         quiet["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-        with (self.folder / "server.log").open("wb") as log:
+        with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command,
+                cwd=self.folder,
                 env={**os.environ, **quiet},
                 stdout=log,
                 stderr=log,
@@ -148,9 +160,9 @@ class Server:
             assert self.process.poll() is None, (self.folder / "server.log").read_text()
             time.sleep(0.2)
 
-    def stop(self) -> None:
+    def stop(self, sign: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGTERM)  # the group that this test started
+            os.killpg(self.process.pid, sign)  # the group that this test started
             self.process.wait(timeout=20)
             self.process = None
 
@@ -163,10 +175,72 @@ class Server:
 
 @pytest.fixture
 def server(working_folder: Path, _empty_store: Path) -> Iterator[Server]:
-    (working_folder / "server.db").write_bytes(_empty_store.read_bytes())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    each = Server(working_folder, port)
+    store = working_folder / "server.db"
+    store.write_bytes(_empty_store.read_bytes())
+    each = Server(working_folder, f"sqlite:///{store}", free_port())
     yield each
     each.stop()
+
+
+@pytest.fixture(scope="module")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run a tracking server whose store is a PostgreSQL of this module's own."""
+    with postgres_database() as store:
+        each = Server(tmp_path_factory.mktemp("server"), store, free_port())
+        each.start()
+        yield each
+        each.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def postgres_database() -> Iterator[str]:
+    """Run a PostgreSQL with an empty database, for as long as the block lasts.
+
+    Yields:
+        Address of the database.
+    """
+    programs = postgres_programs()
+    # As root it refuses to run; Debian's package brings the user postgres.
+    become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    become = become if os.geteuid() == 0 else []
+    port = free_port()
+    # Not in pytest's folder, which other users may not enter.
+    with tempfile.TemporaryDirectory(prefix="lamella-postgres-") as temporary:
+        folder = Path(temporary)
+        if become:
+            shutil.chown(folder, "postgres", "postgres")
+        log = folder / "log"
+        make = [programs / "initdb", "-D", folder / "data", "-U", "mlflow", "-A", "trust"]
+        subprocess.run([*become, *make, "--no-sync"], check=True, capture_output=True, cwd=folder)
+        run = [programs / "postgres", "-D", folder / "data", "-p", str(port), "-h", "127.0.0.1"]
+        run += ["-k", folder, "-c", "fsync=off"]
+        with log.open("wb") as output:
+            process = subprocess.Popen([*become, *run], stdout=output, stderr=output, cwd=folder)
+        try:
+            create = [programs / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow"]
+            create += ["mlflow"]
+            deadline = time.monotonic() + 30
+            while subprocess.run(create, capture_output=True, check=False).returncode != 0:
+                assert time.monotonic() < deadline, log.read_text()
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.1)
+            yield f"postgresql+pg8000://mlflow@127.0.0.1:{port}/mlflow"
+        finally:
+            process.send_signal(signal.SIGINT)  # ends it without waiting for who is connected
+            process.wait(timeout=20)
+
+
+def postgres_programs() -> Path:
+    """Return the folder of PostgreSQL's programs, which Debian keeps off the PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if on_path := shutil.which("initdb"):
+        found.append(Path(on_path).resolve())
+    if not found:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    return found[-1].parent

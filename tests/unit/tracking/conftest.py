@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +182,50 @@ def server(working_folder: Path, _empty_store: Path) -> Iterator[Server]:
     each = Server(working_folder, f"sqlite:///{store}", free_port())
     yield each
     each.stop()
+
+
+@pytest.fixture
+def losing_answers() -> Callable[[int, set[str]], AbstractContextManager[str]]:
+    return _losing_answers
+
+
+@contextmanager
+def _losing_answers(server_port: int, paths: set[str]) -> Iterator[str]:
+    """Pass requests on to a server, but lose its answer to the first one for each of some paths.
+
+    Yields:
+        Address that takes the requests.
+    """
+
+    class Forward(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            uri = f"http://127.0.0.1:{server_port}{self.path}"
+            headers = {key: value for key, value in self.headers.items() if key != "Host"}
+            answer = requests.request(self.command, uri, data=body, headers=headers, timeout=20)
+            lost = [path for path in paths if self.path.endswith(path)]
+            paths.difference_update(lost)
+            if lost:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(answer.content)
+
+        do_GET = do_HEAD = do_PUT = do_PATCH = do_POST  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Forward) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{proxy.server_port}"
+        proxy.shutdown()
+        thread.join()
 
 
 @pytest.fixture(scope="module")

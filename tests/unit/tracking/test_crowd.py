@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ import pytest
 import requests
 
 from lamella.cli import main
+from lamella.tracking.record import ModelArtifact, Record
+from lamella.tracking.send import track
+from lamella.tracking.settings import TrackingSettings
 from lamella.tracking.workflow import start_workflow_run
 
 JOBS = 20
@@ -110,6 +115,39 @@ def test_twenty_jobs_that_log_at_once_are_twenty_nested_runs_with_all_they_logge
     assert json.loads(codes) == [0] * JOBS
     assert warnings == ""
     check_complete(Browser(postgres_server.uri), "crowd")
+
+
+def test_what_was_done_before_its_answer_got_lost_is_not_done_twice(
+    working_folder: Path,
+    postgres_server: Any,
+    losing_answers: Callable[[int, set[str]], AbstractContextManager[str]],
+    make_record: Callable[..., Record],
+    model_artifact: Callable[[Path], ModelArtifact],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    start_workflow_run("lost", {"study": "lost"})
+    folder = working_folder / "results/export/thin"
+    record = make_record(folder)
+    record.model = model_artifact(folder)
+    lost = {"experiments/create", "runs/create", "runs/log-inputs", "runs/outputs", "log-batch"}
+    lost |= {"mlflow/logged-models", "registered-models/create", "model-versions/create"}
+    with losing_answers(postgres_server.port, lost) as uri:
+        track(record, folder, TrackingSettings(uri=uri, retries=3))
+    assert (lost, caplog.records) == (set(), [])
+
+    browser = Browser(postgres_server.uri)
+    runs = {run["info"]["run_name"]: run for run in browser.runs("lost")}
+    assert len(browser.runs("lost")) == len(runs) == 2
+    (job,) = [run for name, run in runs.items() if not name.startswith("workflow")]
+    assert len(job["inputs"]["dataset_inputs"]) == len(job["outputs"]["model_outputs"]) == 1
+    run_id = job["info"]["run_id"]
+    curve = browser.ask("metrics/get-history", run_id=run_id, metric_key="loss")["metrics"]
+    assert len(curve) == 3
+    models = browser.search(
+        "logged-models/search", experiment_ids=[browser.experiment("lost")], max_results=50
+    )["models"]
+    versions = browser.ask("model-versions/search", filter="name = 'lost-thin'")["model_versions"]
+    assert len(models) == len(versions) == 1
 
 
 def test_jobs_end_well_when_the_server_is_killed_and_sync_tracking_completes_each_once(

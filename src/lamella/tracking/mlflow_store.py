@@ -56,6 +56,7 @@ from mlflow.store.db.utils import (
     create_sqlalchemy_engine_with_retry,
 )
 from mlflow.types import Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -207,12 +208,11 @@ class MlflowStore:
             self._log_values(record, run_id)
             self._log_datasets(record, run_id)
             self._log_artifacts(record, folder, run_id)
-            model_id = None
-            if record.model is not None:
-                model_id = self._log_model(record, record.model, folder, experiment_id, run_id)
-            self._log_metrics(record, run_id, model_id)
-            if record.model is not None and record.model.alias is not None:
-                self._register(record, record.model, record.model.alias, model_id, run_id)
+            if record.model is None:
+                self._log_metrics(record, run_id, None)
+            else:
+                self._log_model(record, record.model, folder, experiment_id, run_id)
+            self._remove_twins(record, experiment_id, run_id)
             self._end(record, run_id)
         return run_id
 
@@ -239,9 +239,9 @@ class MlflowStore:
 
     @_tried_again
     def _run(self, record: Record, experiment_id: str, parent_run_id: str | None) -> str:
-        found = self._client.search_runs([experiment_id], f"tags.`{_ID_TAG}` = '{record.id}'")
+        found = self._runs(record, experiment_id)
         if found:
-            return str(found[0].info.run_id)
+            return found[0]
         tags = {_ID_TAG: record.id, "lamella.kind": record.kind}
         if parent_run_id is not None:
             tags["mlflow.parentRunId"] = parent_run_id
@@ -249,6 +249,17 @@ class MlflowStore:
             experiment_id, start_time=record.started_ms, tags=tags, run_name=record.name
         )
         return str(run.info.run_id)
+
+    def _runs(self, record: Record, experiment_id: str) -> list[str]:
+        of_record = f"tags.`{_ID_TAG}` = '{record.id}'"
+        return [run.info.run_id for run in self._client.search_runs([experiment_id], of_record)]
+
+    @_tried_again
+    def _remove_twins(self, record: Record, experiment_id: str, run_id: str) -> None:
+        """Delete what a slow server made when its answer was no longer waited for."""
+        for twin in self._runs(record, experiment_id):
+            if twin != run_id:
+                self._client.delete_run(twin)
 
     @_tried_again
     def _log_values(self, record: Record, run_id: str) -> None:
@@ -333,8 +344,16 @@ class MlflowStore:
             return
         self._client.set_terminated(run_id, _STATUS[record.status], record.ended_ms)
 
-    @_tried_again
     def _log_model(
+        self, record: Record, model: ModelArtifact, folder: Path, experiment_id: str, run_id: str
+    ) -> None:
+        model_id = self._log_model_files(record, model, folder, experiment_id, run_id)
+        self._log_metrics(record, run_id, model_id)
+        if model.alias is not None:
+            self._register(record, model, model.alias, model_id, run_id)
+
+    @_tried_again
+    def _log_model_files(
         self, record: Record, model: ModelArtifact, folder: Path, experiment_id: str, run_id: str
     ) -> str:
         logged = self._logged_model(record, model, experiment_id, run_id)
@@ -368,7 +387,7 @@ class MlflowStore:
 
     @_tried_again
     def _register(
-        self, record: Record, model: ModelArtifact, alias: str, model_id: str | None, run_id: str
+        self, record: Record, model: ModelArtifact, alias: str, model_id: str, run_id: str
     ) -> None:
         name = _registered_name(record, model)
         try:
@@ -379,7 +398,7 @@ class MlflowStore:
         tags = {_ID_TAG: record.id, _ALIAS_TAG: alias, _ENDED_TAG: str(record.ended_ms)}
         version = next((each for each in self._versions(name) if _is_of(each, record)), None)
         if version is None:
-            self._client.create_model_version(
+            version = self._client.create_model_version(
                 name,
                 source=f"models:/{model_id}",
                 run_id=run_id,
@@ -389,6 +408,9 @@ class MlflowStore:
             )
         else:  # the same model, perhaps made again
             self._client.set_model_version_tag(name, version.version, _ENDED_TAG, tags[_ENDED_TAG])
+        # A server does this by itself, a database does not: pages say by it what is registered.
+        known_as = json.dumps([{"name": name, "version": str(version.version)}])
+        self._client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: known_as})
         self._give_alias(name, alias, record)
 
     def _give_alias(self, name: str, alias: str, record: Record) -> None:

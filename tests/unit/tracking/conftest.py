@@ -156,7 +156,7 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not self._answers():
             assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
             assert self.process.poll() is None, (self.folder / "server.log").read_text()

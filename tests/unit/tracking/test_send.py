@@ -107,7 +107,7 @@ def test_new_results_of_the_same_job_are_a_new_run(
 
 
 @pytest.mark.parametrize(
-    "step", ["_log_values", "_log_artifacts", "_log_model", "_log_metrics", "_register"]
+    "step", ["_log_values", "_log_artifacts", "_log_model_files", "_log_metrics", "_register"]
 )
 def test_a_half_sent_record_is_completed_and_not_doubled(
     working_folder: Path,
@@ -123,7 +123,9 @@ def test_a_half_sent_record_is_completed_and_not_doubled(
     whole = getattr(mlflow_store.MlflowStore, step)
 
     def broken(*arguments: Any, **named: Any) -> None:
-        if step != "_log_model":  # there the connection breaks before, elsewhere after the step
+        if (
+            step != "_log_model_files"
+        ):  # there the connection breaks before, elsewhere after the step
             whole(*arguments, **named)
         raise ConnectionResetError("the connection broke")
 
@@ -167,6 +169,9 @@ def test_the_registered_model_has_signature_and_example_and_loads_by_alias_witho
     assert loaded.predict({"patches": pixels})["probabilities"].tolist() == [[200.0, 7.0]] * 2
     (run,) = runs_of(local_uri(working_folder), "lamella").values()
     assert [output.model_id for output in run.outputs.model_outputs] == [loaded.model_id]
+    logged = MlflowClient(local_uri(working_folder)).get_logged_model(loaded.model_id)
+    registered = json.loads(logged.tags["mlflow.modelVersions"])
+    assert registered == [{"name": "lamella-thin", "version": "1"}]
 
 
 def test_a_model_sent_late_does_not_take_the_alias_from_a_younger_one(
@@ -384,6 +389,26 @@ for number in range(3):
     assert len({run.data.tags["mlflow.parentRunId"] for run in cells}) == 1
     client = MlflowClient(local_uri(working_folder))
     assert {len(client.get_metric_history(run.info.run_id, "ms")) for run in cells} == {50}
+
+
+def test_a_run_that_a_slow_server_made_when_nobody_waited_any_more_does_not_stay(
+    working_folder: Path,
+    sqlite_store: TrackingSettings,
+    make_record: MakeRecord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    create = MlflowClient.create_run
+
+    def create_late(client: MlflowClient, *arguments: Any, **named: Any) -> Run:
+        create(client, *arguments, **named)
+        return create(client, *arguments, **named)  # before, it was looked for in vain
+
+    monkeypatch.setattr(MlflowClient, "create_run", create_late)
+    folder = working_folder / "results/train/thin/seed1"
+    track(make_record(folder), folder, sqlite_store)
+    (run,) = runs_of(local_uri(working_folder), "lamella").values()
+    client = MlflowClient(local_uri(working_folder))
+    assert len(client.get_metric_history(run.info.run_id, "loss")) == 3
 
 
 def test_a_record_that_names_an_absent_file_is_refused(

@@ -21,6 +21,7 @@ demo: setup ## draw a small cohort of slides and run every layer on it
 	@scripts/where_to_look.sh demo/results
 
 test: check ## set up, run the checks and the whole test suite
+	@scripts/system_packages.sh --wanted $(BIN)/python postgresql
 	@$(PYTEST) -n 2 -m "not alone"
 	@$(PYTEST) -m alone || [ $$? -eq 5 ] # 5: no test is marked so
 

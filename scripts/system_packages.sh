@@ -1,18 +1,27 @@
 #!/usr/bin/env bash
 # Check that system packages are here; name those that are not, with the line that installs them.
 #
-#   scripts/system_packages.sh PYTHON NAME...      NAME: g++ make cmake python-headers python-venv
+#   scripts/system_packages.sh [--wanted] PYTHON NAME...
+#
+#   NAME       g++ make cmake python-headers python-venv postgresql
+#   --wanted   go on without them: tests that need them are skipped, and say so
 #
 # With LAMELLA_APT=1, on Debian or Ubuntu and as root, missing packages are installed. Without it
 # nothing outside the project's folder and the cache is ever changed.
 set -euo pipefail
 
+without=2 goal=setup # exit code without them, and what installs them
+if [ "$1" = --wanted ]; then
+    without=0 goal=test
+    shift
+fi
 PYTHON=$1
 shift
 
 here() {
     case $1 in
     python-headers) "$PYTHON" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' ;;
+    postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb ;;
     python-venv) "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ;;
     *) command -v "$1" >/dev/null ;;
     esac
@@ -28,19 +37,21 @@ debian_name() {
 
 missing=()
 for name in "$@"; do
-    here "$name" || missing+=("$(debian_name "$name")")
+    here "$name" >/dev/null || missing+=("$(debian_name "$name")")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if [ "${LAMELLA_APT:-}" = 1 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "[system] installing ${missing[*]}" >&2
     export DEBIAN_FRONTEND=noninteractive
-    { apt-get -qq update && apt-get -qq install -y --no-install-recommends "${missing[@]}"; } >&2
-    exit 0
+    { apt-get -qq update && apt-get -qq install -y --no-install-recommends "${missing[@]}"; } >&2 &&
+        exit 0
+    echo "[system] apt-get could not install ${missing[*]}" >&2
+    exit $without
 fi
 {
     echo "[system] missing: ${missing[*]}"
     echo "[system] install with: sudo apt-get install -y ${missing[*]}"
-    echo "[system] or, as root, let this be done for you: LAMELLA_APT=1 make setup"
+    echo "[system] or, as root, let this be done for you: LAMELLA_APT=1 make $goal"
 } >&2
-exit 2
+exit $without

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import lamella
@@ -23,17 +22,13 @@ from lamella.export.description import (
 from lamella.export.onnx_file import write_onnx
 from lamella.export.program import trace_program, write_program
 from lamella.export.settings import ExportSettings
-from lamella.stores.atomic import replacing
-from lamella.tracking.record import Dataset, ModelArtifact, Record, Tensor, now_ms
+from lamella.models.interface import EXAMPLE_NAME, INPUT_NAME, OUTPUT_NAME, write_example
+from lamella.tracking.record import Dataset, Metric, ModelArtifact, Record, Tensor, now_ms
 from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
 from lamella.training.checkpoint import TrainedModel, load_trained
 
 _log = logging.getLogger(__name__)
-
-INPUT_NAME = "patches"
-OUTPUT_NAME = "probabilities"
-EXAMPLE_NAME = "input_example.npy"
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ def export_model(
     candidate = choose_seed(metrics, settings.metric)
     chosen = _Chosen(run, candidate, load_trained(candidate.metrics))
     described = _write_models(chosen, folder, settings)
-    _write_example(folder / ModelFormat.ONNX / EXAMPLE_NAME, chosen.trained.patch_px)
+    write_example(folder / ModelFormat.ONNX / EXAMPLE_NAME, chosen.trained.patch_px)
     record = _record(described, settings, tracking)
     record.started_ms = started_ms
     track(record, folder, tracking)
@@ -145,13 +140,6 @@ def _origin(chosen: _Chosen, settings: ExportSettings, folder: Path) -> Origin:
     )
 
 
-def _write_example(path: Path, patch_px: int) -> None:
-    """Write one drawn patch, ``(1, patch_px, patch_px, 3)``: the input example of the registry."""
-    y, x = np.mgrid[:patch_px, :patch_px] * 255 // max(patch_px - 1, 1)
-    with replacing(path) as temporary:
-        np.save(temporary, np.stack([x, y, 255 - x], axis=-1)[None].astype(np.uint8))
-
-
 def _record(
     description: ModelDescription, settings: ExportSettings, tracking: TrackingSettings
 ) -> Record:
@@ -189,7 +177,8 @@ def _record(
         ),
     )
     if origin.value is not None:
-        record.add_metrics({f"validation_{origin.metric}": origin.value})
+        key = f"validation_{origin.metric}"
+        record.metrics.append(Metric(key=key, value=origin.value, of_model=True))
     return record
 
 

@@ -3,19 +3,24 @@
 Everything is found again by the record's ``id`` in a tag, and logged such that logging it twice is
 logging it once: params, tags, inputs and artifacts have names, metrics a name and a step. So a
 record that was half sent is completed by sending it again.
+
+For the same reason a step that fails is tried again as a whole, and no single request is: a server
+may have done what was asked of it before its answer got lost.
 """
 
+import functools
 import json
 import logging
 import os
 import re
 import shutil
 import tempfile
+import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 # Read by MLflow while it is imported. A job on a cluster reports to nobody but its own store.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -40,6 +45,7 @@ from mlflow.entities import (
     Param,
     RunTag,
 )
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.store.db.utils import (
@@ -50,9 +56,11 @@ from mlflow.store.db.utils import (
     create_sqlalchemy_engine_with_retry,
 )
 from mlflow.types import Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+import lamella
 from lamella.errors import TrackingError
 from lamella.stores.atomic import replacing
 from lamella.tracking.locks import alone
@@ -64,6 +72,7 @@ logger = logging.getLogger(__name__)
 
 _ID_TAG = "lamella.record_id"
 _ENDED_TAG = "lamella.ended_ms"
+_ALIAS_TAG = "lamella.alias"
 _STATUS = {
     RunStatus.RUNNING: "RUNNING",
     RunStatus.FINISHED: "FINISHED",
@@ -80,7 +89,10 @@ _ANSWER_S = 5
 _NOT_IN_MODEL_NAMES = re.compile(r"""[/:.%"']""")
 _NOT_IN_REGISTERED_NAMES = re.compile(r"""[/:%"']""")
 
+_FAILURES = (MlflowException, requests.RequestException, SQLAlchemyError, OSError)
+
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 def make_sqlite_store() -> None:
@@ -124,6 +136,34 @@ def _engine(store: Path) -> Iterator[Engine]:
         engine.dispose()
 
 
+def _tried_again(
+    step: Callable[Concatenate["MlflowStore", _P], _T],
+) -> Callable[Concatenate["MlflowStore", _P], _T]:
+    """Let a step that looks first for what is there try again after a failure that may pass."""
+
+    @functools.wraps(step)
+    def persistent(store: "MlflowStore", /, *arguments: _P.args, **named: _P.kwargs) -> _T:
+        for attempt in range(store.retries):
+            try:
+                return step(store, *arguments, **named)
+            except _FAILURES as error:
+                if not _may_pass(error):
+                    raise
+                logger.debug("%s is tried again: %s", step.__name__, error)
+            # Not all at once: jobs that were in each other's way would be so again.
+            time.sleep(2**attempt * (0.5 + os.getpid() % 16 / 32))
+        return step(store, *arguments, **named)
+
+    return persistent
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, MlflowException):
+        code = error.get_http_status_code()
+        return bool(code >= 500 or code in {408, 429})
+    return isinstance(error, requests.RequestException | SQLAlchemyError | ConnectionError)
+
+
 class MlflowStore:
     """An MLflow store that answers.
 
@@ -132,9 +172,10 @@ class MlflowStore:
     """
 
     def __init__(self, settings: TrackingSettings) -> None:
+        self.retries = settings.retries
         self._settings = settings
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(settings.timeout_s)
-        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = str(settings.retries)
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # see _tried_again
         if settings.uri is None:
             make_sqlite_store()
         uri = settings.uri or _sqlite_uri(STORE_FOLDER / "mlflow.db")
@@ -145,7 +186,7 @@ class MlflowStore:
             # A registry in a database looks for the model in the process's own default store.
             mlflow.set_tracking_uri(uri)
             self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-            self._client.search_experiments(max_results=1)
+            self._look()
 
     def send(self, record: Record, folder: Path, parent_run_id: str | None) -> str:
         """Log a record, or what a former attempt left out of it.
@@ -167,11 +208,19 @@ class MlflowStore:
             self._log_values(record, run_id)
             self._log_datasets(record, run_id)
             self._log_artifacts(record, folder, run_id)
-            if record.model is not None:
+            if record.model is None:
+                self._log_metrics(record, run_id, None)
+            else:
                 self._log_model(record, record.model, folder, experiment_id, run_id)
+            self._remove_twins(record, experiment_id, run_id)
             self._end(record, run_id)
         return run_id
 
+    @_tried_again
+    def _look(self) -> None:
+        self._client.search_experiments(max_results=1)
+
+    @_tried_again
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
@@ -188,10 +237,11 @@ class MlflowStore:
                 raise
             return str(made_meanwhile.experiment_id)
 
+    @_tried_again
     def _run(self, record: Record, experiment_id: str, parent_run_id: str | None) -> str:
-        found = self._client.search_runs([experiment_id], f"tags.`{_ID_TAG}` = '{record.id}'")
+        found = self._runs(record, experiment_id)
         if found:
-            return str(found[0].info.run_id)
+            return found[0]
         tags = {_ID_TAG: record.id, "lamella.kind": record.kind}
         if parent_run_id is not None:
             tags["mlflow.parentRunId"] = parent_run_id
@@ -200,30 +250,65 @@ class MlflowStore:
         )
         return str(run.info.run_id)
 
+    def _runs(self, record: Record, experiment_id: str) -> list[str]:
+        of_record = f"tags.`{_ID_TAG}` = '{record.id}'"
+        return [run.info.run_id for run in self._client.search_runs([experiment_id], of_record)]
+
+    @_tried_again
+    def _remove_twins(self, record: Record, experiment_id: str, run_id: str) -> None:
+        """Delete what a slow server made when its answer was no longer waited for."""
+        for twin in self._runs(record, experiment_id):
+            if twin != run_id:
+                self._client.delete_run(twin)
+
+    @_tried_again
     def _log_values(self, record: Record, run_id: str) -> None:
-        known = self._known_metrics(run_id)
-        metrics = [
-            Metric(each.key, each.value, each.timestamp_ms, each.step)
-            for each in record.metrics
-            if (each.key, each.step) not in known
-        ]
         params = [Param(key, value) for key, value in sorted(record.params.items())]
         tags = [RunTag(key, value) for key, value in sorted(record.tags.items())]
-        for some_metrics in _chunks(metrics, _METRICS_PER_REQUEST):
-            self._client.log_batch(run_id, metrics=some_metrics)
         for some_params in _chunks(params, _ENTRIES_PER_REQUEST):
             self._client.log_batch(run_id, params=some_params)
         for some_tags in _chunks(tags, _ENTRIES_PER_REQUEST):
             self._client.log_batch(run_id, tags=some_tags)
 
-    def _known_metrics(self, run_id: str) -> set[tuple[str, int]]:
-        """Return key and step of all that is logged; the same result may come at another time."""
+    @_tried_again
+    def _log_metrics(self, record: Record, run_id: str, model_id: str | None) -> None:
+        """Log the curves and figures, and link those of the model to it.
+
+        The same result may come at another time: a point that the run has keeps its time.
+        """
+        of_run, of_model = self._known_metrics(run_id), self._linked_metrics(model_id)
+        digests = {each.name: each.digest[:_DIGEST_CHARACTERS] for each in record.datasets}
+        metrics = [
+            Metric(
+                each.key,
+                each.value,
+                of_run.get((each.key, each.step), each.timestamp_ms),
+                each.step,
+                model_id=model_id if each.of_model else None,
+                dataset_name=each.dataset,
+                dataset_digest=digests[each.dataset] if each.dataset else None,
+            )
+            for each in record.metrics
+            if (each.key, each.step) not in (of_model if each.of_model else of_run)
+        ]
+        for some_metrics in _chunks(metrics, _METRICS_PER_REQUEST):
+            self._client.log_batch(run_id, metrics=some_metrics)
+
+    def _known_metrics(self, run_id: str) -> dict[tuple[str, int], int]:
+        """Return the time, in milliseconds, of all points that are logged, by key and step."""
         return {
-            (key, point.step)
+            (key, point.step): point.timestamp
             for key in self._client.get_run(run_id).data.metrics
             for point in self._client.get_metric_history(run_id, key)
         }
 
+    def _linked_metrics(self, model_id: str | None) -> set[tuple[str, int]]:
+        if model_id is None:
+            return set()
+        metrics = self._client.get_logged_model(model_id).metrics or ()
+        return {(metric.key, metric.step) for metric in metrics}
+
+    @_tried_again
     def _log_datasets(self, record: Record, run_id: str) -> None:
         inputs = [
             DatasetInput(
@@ -241,6 +326,7 @@ class MlflowStore:
         if inputs:
             self._client.log_inputs(run_id, datasets=inputs)
 
+    @_tried_again
     def _log_artifacts(self, record: Record, folder: Path, run_id: str) -> None:
         for name in record.artifacts:
             path = folder / name
@@ -252,6 +338,7 @@ class MlflowStore:
             else:
                 self._client.log_artifact(run_id, str(path), target)
 
+    @_tried_again
     def _end(self, record: Record, run_id: str) -> None:
         if record.status is RunStatus.RUNNING:
             return
@@ -260,17 +347,26 @@ class MlflowStore:
     def _log_model(
         self, record: Record, model: ModelArtifact, folder: Path, experiment_id: str, run_id: str
     ) -> None:
+        model_id = self._log_model_files(record, model, folder, experiment_id, run_id)
+        self._log_metrics(record, run_id, model_id)
+        if model.alias is not None:
+            self._register(record, model, model.alias, model_id, run_id)
+
+    @_tried_again
+    def _log_model_files(
+        self, record: Record, model: ModelArtifact, folder: Path, experiment_id: str, run_id: str
+    ) -> str:
         logged = self._logged_model(record, model, experiment_id, run_id)
         if logged.status is not LoggedModelStatus.READY:
             with tempfile.TemporaryDirectory() as temporary:
                 files = Path(temporary) / "model"
-                _save_onnx(model, folder, files, run_id, logged.model_id)
+                _save_model(model, folder, files, Model(run_id=run_id, model_id=logged.model_id))
                 self._client.log_model_artifacts(logged.model_id, str(files))
             self._client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
         outputs = self._client.get_run(run_id).outputs
         if outputs is None or not outputs.model_outputs:
-            self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        self._register(record, model, logged.model_id, run_id)
+            self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=model.step)])
+        return str(logged.model_id)
 
     def _logged_model(
         self, record: Record, model: ModelArtifact, experiment_id: str, run_id: str
@@ -289,35 +385,57 @@ class MlflowStore:
             model_type="classifier",
         )
 
-    def _register(self, record: Record, model: ModelArtifact, model_id: str, run_id: str) -> None:
+    @_tried_again
+    def _register(
+        self, record: Record, model: ModelArtifact, alias: str, model_id: str, run_id: str
+    ) -> None:
         name = _registered_name(record, model)
         try:
             self._client.create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        versions = self._client.search_model_versions(f"name = '{name}'")
-        mine = [each for each in versions if each.tags.get(_ID_TAG) == record.id]
-        version = (
-            mine[0]
-            if mine
-            else self._client.create_model_version(
+        tags = {_ID_TAG: record.id, _ALIAS_TAG: alias, _ENDED_TAG: str(record.ended_ms)}
+        version = next((each for each in self._versions(name) if _is_of(each, record)), None)
+        if version is None:
+            version = self._client.create_model_version(
                 name,
                 source=f"models:/{model_id}",
                 run_id=run_id,
-                tags={_ID_TAG: record.id, _ENDED_TAG: str(record.ended_ms)},
+                tags=tags,
+                await_creation_for=0,
                 model_id=model_id,
             )
-        )
-        # A record that is sent late must not take the alias from a younger model.
-        bearer = self._client.get_registered_model(name).aliases.get(model.alias)
-        younger = [
-            each
-            for each in versions
-            if each.version == bearer and int(each.tags.get(_ENDED_TAG, 0)) > record.ended_ms
-        ]
-        if not younger:
-            self._client.set_registered_model_alias(name, model.alias, version.version)
+        else:  # the same model, perhaps made again
+            self._client.set_model_version_tag(name, version.version, _ENDED_TAG, tags[_ENDED_TAG])
+        # A server does this by itself, a database does not: pages say by it what is registered.
+        known_as = json.dumps([{"name": name, "version": str(version.version)}])
+        self._client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: known_as})
+        self._give_alias(name, alias, record)
+
+    def _give_alias(self, name: str, alias: str, record: Record) -> None:
+        """Give the alias to the record's model, unless there is a younger one that is to bear it.
+
+        A younger one may be registered meanwhile and lose its alias to this one. Therefore whoever
+        gives an alias looks afterwards whether it was still the right one.
+        """
+        youngest = self._youngest(name, alias)
+        right = not _is_of(youngest, record)
+        while not right:
+            self._client.set_registered_model_alias(name, alias, youngest.version)
+            given, youngest = youngest, self._youngest(name, alias)
+            right = given.version == youngest.version
+
+    def _youngest(self, name: str, alias: str) -> ModelVersion:
+        rivals = [each for each in self._versions(name) if each.tags.get(_ALIAS_TAG) == alias]
+        return max(rivals, key=lambda each: (int(each.tags[_ENDED_TAG]), int(each.version)))
+
+    def _versions(self, name: str) -> list[ModelVersion]:
+        return list(self._client.search_model_versions(f"name = '{name}'"))
+
+
+def _is_of(version: ModelVersion, record: Record) -> bool:
+    return bool(version.tags.get(_ID_TAG) == record.id)
 
 
 def _registered_name(record: Record, model: ModelArtifact) -> str:
@@ -325,24 +443,33 @@ def _registered_name(record: Record, model: ModelArtifact) -> str:
     return _NOT_IN_REGISTERED_NAMES.sub("_", f"{record.experiment}-{model.name}")
 
 
-def _save_onnx(
-    model: ModelArtifact, folder: Path, target: Path, run_id: str, model_id: str
-) -> None:
-    """Write the model in MLflow's ONNX flavour, which loads without pickle."""
+def _save_model(model: ModelArtifact, folder: Path, target: Path, about: Model) -> None:
+    """Write the model such that MLflow loads it without pickle."""
     example = None
     if model.input_example is not None:
         example = {model.inputs[0].name: np.load(folder / model.input_example, allow_pickle=False)}
+    described: dict[str, Any] = {
+        "mlflow_model": about,
+        "signature": ModelSignature(_schema(model.inputs), _schema(model.outputs)),
+        "input_example": example,
+    }
+    file = folder / model.path
     with warnings.catch_warnings():
         # Raised by MLflow about a class of its own, which it loads on the first call.
         warnings.filterwarnings("ignore", message=".*inferred as AnyType", category=UserWarning)
-        mlflow.onnx.save_model(
-            onnx.load(folder / model.path),
-            str(target),
-            mlflow_model=Model(run_id=run_id, model_id=model_id),
-            signature=ModelSignature(_schema(model.inputs), _schema(model.outputs)),
-            input_example=example,
-            pip_requirements=[f"onnx=={onnx.__version__}", "onnxruntime"],
-        )
+        if model.loader is None:
+            needed = [f"onnx=={onnx.__version__}", "onnxruntime"]
+            mlflow.onnx.save_model(
+                onnx.load(file), str(target), pip_requirements=needed, **described
+            )
+        else:
+            mlflow.pyfunc.save_model(
+                str(target),
+                loader_module=model.loader,
+                data_path=str(file),
+                pip_requirements=[f"lamella=={lamella.__version__}"],
+                **described,
+            )
 
 
 def _schema(tensors: Iterable[Tensor]) -> Schema:
@@ -363,7 +490,7 @@ def _refusals(settings: TrackingSettings) -> Iterator[None]:
     """Turn every way in which MLflow can fail to take a record into a ``TrackingError``."""
     try:
         yield
-    except (MlflowException, requests.RequestException, SQLAlchemyError, OSError) as error:
+    except _FAILURES as error:
         reason = str(error).splitlines()[0][:300]
         raise TrackingError(
             f"the record was not sent ({type(error).__name__}: {reason})",

@@ -49,6 +49,10 @@ class Metric(_Value):
     """Epoch, or 0 for a single figure."""
     timestamp_ms: int = Field(default_factory=now_ms)
     """When it was measured, milliseconds since 1970."""
+    of_model: bool = False
+    """Whether it says how good the record's model is, and belongs to that model, too."""
+    dataset: str | None = None
+    """Name of the record's dataset that it was measured on; absent when it is of none of them."""
 
 
 class Dataset(_Value):
@@ -68,7 +72,7 @@ class Tensor(_Value):
     """One input or output of a model."""
 
     name: str
-    """Name in the graph."""
+    """Name as the model has it."""
     dtype: str
     """numpy's name of the type, such as ``uint8``."""
     shape: tuple[int, ...]
@@ -76,20 +80,24 @@ class Tensor(_Value):
 
 
 class ModelArtifact(_Value):
-    """An ONNX model that is logged, and registered under ``{study}-{name}`` and an alias."""
+    """A model that is logged; with an alias, it is registered, too, as ``{study}-{name}``."""
 
     path: str
-    """The ``.onnx`` file, relative to the record."""
+    """The model's file, relative to the record."""
+    loader: str | None = None
+    """Module whose ``_load_pyfunc`` reads the file for MLflow; absent for an ONNX graph."""
     inputs: tuple[Tensor, ...]
-    """Inputs of the graph."""
+    """What goes in."""
     outputs: tuple[Tensor, ...]
-    """Outputs of the graph."""
+    """What comes out."""
     input_example: str | None = None
     """A ``.npy`` file for the first input, relative to the record."""
     name: str
     """Name within its study: that of the training run."""
-    alias: str
-    """Alias that this version gets, such as ``champion``."""
+    alias: str | None = None
+    """Alias that this version gets, such as ``champion``; absent for a model not to register."""
+    step: int = 0
+    """Epoch that it is from, or 0."""
     params: dict[str, str] = Field(default_factory=dict)
     """Facts about the model: classes, patch size, microns per pixel …."""
 
@@ -116,7 +124,7 @@ class Record(_Value):
     datasets: list[Dataset] = Field(default_factory=list)
     """What went in."""
     model: ModelArtifact | None = None
-    """The model that came out, if one is to be registered."""
+    """The model that came out, if one is to be logged."""
     started_ms: int = Field(default_factory=now_ms)
     """When the job began, milliseconds since 1970."""
     ended_ms: int = Field(default_factory=now_ms)

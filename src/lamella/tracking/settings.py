@@ -34,7 +34,7 @@ class TrackingSettings(Settings):
     """Seconds that one request to a tracking server may take."""
 
     retries: int = Field(default=2, ge=0, le=10)
-    """How often a failed request is tried again before the record stays unsent."""
+    """How often a failed step of sending is tried again before the record stays unsent."""
 
     # Of the model and not of the field, because the input of a faulty field is printed.
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from lamella.charts import PALETTE, line_chart
 from lamella.evaluation.evaluate import Evaluation, evaluate
 from lamella.evaluation.metrics import Metrics
 from lamella.evaluation.pictures import draw_evaluation
+from lamella.models.interface import EXAMPLE_NAME, write_example
 from lamella.stores.atomic import replacing, write_text
 from lamella.stores.json_files import write_json
 from lamella.stores.tables import write_table
@@ -81,6 +82,7 @@ def write_results(
         remark: Why the patches say nothing of a slide; empty where they do.
     """
     save_trained(folder / BEST, model)
+    write_example(folder / EXAMPLE_NAME, model.patch_px)
     write_table(folder / HISTORY, HISTORY_COLUMNS, progress.history)
     with replacing(folder / PREDICTIONS) as temporary:
         prediction_table(judged, model.classes).to_parquet(temporary, index=False)

@@ -1,23 +1,31 @@
 """What MLflow is told of a training."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lamella.tracking.record import Dataset, Metric, Record
+from lamella.models.interface import EXAMPLE_NAME, INPUT_NAME, OUTPUT_NAME
+from lamella.tracking.record import Dataset, Metric, ModelArtifact, Record, Tensor
 from lamella.training.checkpoint import BEST, EpochRow, Progress
 from lamella.training.results import HISTORY, METRICS, PICTURES, PREDICTIONS
+from lamella.training.usage import Usage
 
+_LOADER = "lamella.training.pyfunc"
 _NOT_CURVES = ("epoch", "ended_ms")
 # Names of classes are free; MLflow allows these characters in names of metrics.
 _NOT_IN_NAMES = re.compile(r"[^/\w.\- ]")
 
 
 def training_record(
-    metrics: dict[str, Any], progress: Progress, *, index: Path, started_ms: int
+    metrics: dict[str, Any],
+    progress: Progress,
+    *,
+    index: Path,
+    started_ms: int,
+    usage: Sequence[Sequence[Usage]] = (),
 ) -> Record:
-    """Return the record of a finished training: parameters, curves, figures, data and files.
+    """Return the record of a finished training: parameters, curves, figures, data, network, files.
 
     Times of the curves are those of the epochs, so that results written again are no new run.
 
@@ -26,25 +34,76 @@ def training_record(
         progress: The history of the training.
         index: The table of all patches.
         started_ms: When this job began, milliseconds since 1970.
+        usage: As for ``usage_metrics``.
     """
     facts = ("run", "seed", "patch_px", "mpp", "backend", "world_size", "index_digest")
     return Record(
         kind="training",
         name=f"{metrics['run']} seed {metrics['seed']}",
         params={key: str(metrics[key]) for key in facts} | _flat(metrics["settings"]),
-        metrics=_curves(progress) + _figures(metrics, progress),
-        artifacts=[BEST, HISTORY, PREDICTIONS, PICTURES, METRICS],
+        metrics=_curves(progress) + _figures(metrics, progress) + usage_metrics(progress, usage),
+        artifacts=[HISTORY, PREDICTIONS, PICTURES, METRICS],
         datasets=[
             # MLflow keeps one dataset of a name and digest, and the digest is that of all splits.
             Dataset(
-                name=f"patches {context}",
+                name=_dataset(context),
                 digest=metrics["index_digest"],
                 source=str(index),
                 context=context,
             )
             for context in ("training", "validation", "test")
         ],
+        model=_best_network(metrics, progress),
         started_ms=started_ms,
+    )
+
+
+def usage_metrics(progress: Progress, usage: Sequence[Sequence[Usage]]) -> list[Metric]:
+    """Return what every rank used in every epoch, as MLflow's page "System metrics" shows it.
+
+    MLflow's own monitor calls metrics of several nodes ``system/<node>/<name>``; a rank is a node.
+
+    Args:
+        progress: The history of the training.
+        usage: By epoch as in the history, and by rank; empty when it was not measured.
+
+    Raises:
+        ValueError: there are not as many epochs in it as in the history.
+    """
+    if not usage:
+        return []
+    return [
+        Metric(
+            key=f"system/rank{rank}/{name}",
+            value=value,
+            step=int(row["epoch"] or 0),
+            timestamp_ms=_ended_ms(row),
+        )
+        for row, ranks in zip(progress.history, usage, strict=True)
+        for rank, used in enumerate(ranks)
+        for name, value in used.items()
+    ]
+
+
+def _dataset(split: str) -> str:
+    return f"patches {split}"
+
+
+def _best_network(metrics: dict[str, Any], progress: Progress) -> ModelArtifact:
+    """Return the best network, as MLflow is to keep it; only exports are registered."""
+    facts = ("run", "seed", "patch_px", "mpp", "index_digest")
+    patches = (-1, metrics["patch_px"], metrics["patch_px"], 3)
+    classes = metrics["classes"]
+    return ModelArtifact(
+        path=BEST,
+        loader=_LOADER,
+        inputs=(Tensor(name=INPUT_NAME, dtype="uint8", shape=patches),),
+        outputs=(Tensor(name=OUTPUT_NAME, dtype="float32", shape=(-1, len(classes))),),
+        input_example=EXAMPLE_NAME,
+        name=metrics["run"],
+        step=progress.best_epoch,
+        params={key: str(metrics[key]) for key in facts}
+        | {"classes": ", ".join(classes), "epoch": str(progress.best_epoch)},
     )
 
 
@@ -68,16 +127,23 @@ def _curves(progress: Progress) -> list[Metric]:
 
 
 def _figures(metrics: dict[str, Any], progress: Progress) -> list[Metric]:
-    figures = {"best_epoch": progress.best_epoch} | {
-        f"best/{_NOT_IN_NAMES.sub('_', key)}": value
+    """Return the best epoch, and the figures of its network, which belong to the network, too."""
+    at: dict[str, Any] = {
+        "step": progress.best_epoch,
+        "timestamp_ms": _ended_ms(progress.history[-1]),
+    }
+    figures = [
+        Metric(
+            key=f"best/{_NOT_IN_NAMES.sub('_', key)}",
+            value=value,
+            of_model=True,
+            dataset=_dataset(split),
+            **at,
+        )
         for split in ("validation", "test")
         for key, value in _numbers(metrics[split], split)
-    }
-    ended_ms = _ended_ms(progress.history[-1])
-    return [
-        Metric(key=key, value=value, step=progress.best_epoch, timestamp_ms=ended_ms)
-        for key, value in figures.items()
     ]
+    return [Metric(key="best_epoch", value=progress.best_epoch, **at), *figures]
 
 
 def _numbers(evaluation: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:

@@ -1,13 +1,19 @@
 """A working folder of its own, a record, an ONNX model, and a real tracking server."""
 
 import os
+import pwd
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -117,9 +123,17 @@ def model_artifact() -> Callable[[Path], ModelArtifact]:
 
 @dataclass
 class Server:
-    """A real ``mlflow server``, started and stopped at will, always at the same address."""
+    """A real ``mlflow server``, started and stopped at will, always at the same address.
+
+    Attributes:
+        folder: Where its log and its artifacts lie.
+        store: Address of its database.
+        port: Where it listens.
+        process: The server, while it runs.
+    """
 
     folder: Path
+    store: str
     port: int
     process: "subprocess.Popen[bytes] | None" = field(default=None)
 
@@ -130,27 +144,28 @@ class Server:
     def start(self) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
+        command += ["--backend-store-uri", self.store]
         command += ["--artifacts-destination", str(self.folder / "server_artifacts")]
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
         quiet["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-        with (self.folder / "server.log").open("wb") as log:
+        with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command,
+                cwd=self.folder,
                 env={**os.environ, **quiet},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not self._answers():
             assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
             assert self.process.poll() is None, (self.folder / "server.log").read_text()
             time.sleep(0.2)
 
-    def stop(self) -> None:
+    def stop(self, sign: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGTERM)  # the group that this test started
+            os.killpg(self.process.pid, sign)  # the group that this test started
             self.process.wait(timeout=20)
             self.process = None
 
@@ -163,10 +178,118 @@ class Server:
 
 @pytest.fixture
 def server(working_folder: Path, _empty_store: Path) -> Iterator[Server]:
-    (working_folder / "server.db").write_bytes(_empty_store.read_bytes())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    each = Server(working_folder, port)
+    store = working_folder / "server.db"
+    store.write_bytes(_empty_store.read_bytes())
+    each = Server(working_folder, f"sqlite:///{store}", free_port())
     yield each
     each.stop()
+
+
+@pytest.fixture
+def losing_answers() -> Callable[[int, set[str]], AbstractContextManager[str]]:
+    return _losing_answers
+
+
+@contextmanager
+def _losing_answers(server_port: int, paths: set[str]) -> Iterator[str]:
+    """Pass requests on to a server, but lose its answer to the first one for each of some paths.
+
+    Yields:
+        Address that takes the requests.
+    """
+
+    class Forward(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            uri = f"http://127.0.0.1:{server_port}{self.path}"
+            headers = {key: value for key, value in self.headers.items() if key != "Host"}
+            answer = requests.request(self.command, uri, data=body, headers=headers, timeout=20)
+            lost = [path for path in paths if self.path.endswith(path)]
+            paths.difference_update(lost)
+            if lost:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(answer.content)
+
+        do_GET = do_HEAD = do_PUT = do_PATCH = do_POST  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Forward) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{proxy.server_port}"
+        proxy.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run a tracking server whose store is a PostgreSQL of this module's own."""
+    with postgres_database() as store:
+        each = Server(tmp_path_factory.mktemp("server"), store, free_port())
+        each.start()
+        yield each
+        each.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def postgres_database() -> Iterator[str]:
+    """Run a PostgreSQL with an empty database, for as long as the block lasts.
+
+    Yields:
+        Address of the database.
+    """
+    programs = postgres_programs()
+    # As root it refuses to run; Debian's package brings the user postgres.
+    become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    become = become if os.geteuid() == 0 else []
+    if become and "postgres" not in [user.pw_name for user in pwd.getpwall()]:
+        pytest.skip("PostgreSQL refuses to run as root, and there is no user postgres")
+    port = free_port()
+    # Not in pytest's folder, which other users may not enter.
+    with tempfile.TemporaryDirectory(prefix="lamella-postgres-") as temporary:
+        folder = Path(temporary)
+        if become:
+            shutil.chown(folder, "postgres", "postgres")
+        log = folder / "log"
+        make = [programs / "initdb", "-D", folder / "data", "-U", "mlflow", "-A", "trust"]
+        subprocess.run([*become, *make, "--no-sync"], check=True, capture_output=True, cwd=folder)
+        run = [programs / "postgres", "-D", folder / "data", "-p", str(port), "-h", "127.0.0.1"]
+        run += ["-k", folder, "-c", "fsync=off"]
+        with log.open("wb") as output:
+            process = subprocess.Popen([*become, *run], stdout=output, stderr=output, cwd=folder)
+        try:
+            create = [programs / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow"]
+            create += ["mlflow"]
+            deadline = time.monotonic() + 30
+            while subprocess.run(create, capture_output=True, check=False).returncode != 0:
+                assert time.monotonic() < deadline, log.read_text()
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.1)
+            yield f"postgresql+pg8000://mlflow@127.0.0.1:{port}/mlflow"
+        finally:
+            process.send_signal(signal.SIGINT)  # ends it without waiting for who is connected
+            process.wait(timeout=20)
+
+
+def postgres_programs() -> Path:
+    """Return the folder of PostgreSQL's programs, which Debian keeps off the PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if on_path := shutil.which("initdb"):
+        found.append(Path(on_path).resolve())
+    if not found:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    return found[-1].parent

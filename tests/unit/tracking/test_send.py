@@ -106,7 +106,9 @@ def test_new_results_of_the_same_job_are_a_new_run(
     assert set(runs_of(local_uri(working_folder), "lamella")) == {"thin seed 1", "thin again"}
 
 
-@pytest.mark.parametrize("step", ["_log_values", "_log_artifacts", "_log_model", "_register"])
+@pytest.mark.parametrize(
+    "step", ["_log_values", "_log_artifacts", "_log_model_files", "_log_metrics", "_register"]
+)
 def test_a_half_sent_record_is_completed_and_not_doubled(
     working_folder: Path,
     sqlite_store: TrackingSettings,
@@ -121,7 +123,9 @@ def test_a_half_sent_record_is_completed_and_not_doubled(
     whole = getattr(mlflow_store.MlflowStore, step)
 
     def broken(*arguments: Any, **named: Any) -> None:
-        if step != "_log_model":  # there the connection breaks before, elsewhere after the step
+        if (
+            step != "_log_model_files"
+        ):  # there the connection breaks before, elsewhere after the step
             whole(*arguments, **named)
         raise ConnectionResetError("the connection broke")
 
@@ -165,6 +169,9 @@ def test_the_registered_model_has_signature_and_example_and_loads_by_alias_witho
     assert loaded.predict({"patches": pixels})["probabilities"].tolist() == [[200.0, 7.0]] * 2
     (run,) = runs_of(local_uri(working_folder), "lamella").values()
     assert [output.model_id for output in run.outputs.model_outputs] == [loaded.model_id]
+    logged = MlflowClient(local_uri(working_folder)).get_logged_model(loaded.model_id)
+    registered = json.loads(logged.tags["mlflow.modelVersions"])
+    assert registered == [{"name": "lamella-thin", "version": "1"}]
 
 
 def test_a_model_sent_late_does_not_take_the_alias_from_a_younger_one(
@@ -182,6 +189,73 @@ def test_a_model_sent_late_does_not_take_the_alias_from_a_younger_one(
     champion = client.get_model_version_by_alias("lamella-thin", "champion")
     runs = runs_of(local_uri(working_folder), "lamella")
     assert champion.run_id == runs["young"].info.run_id
+
+
+def test_two_models_that_are_registered_at_once_leave_the_alias_to_the_younger(
+    working_folder: Path,
+    sqlite_store: TrackingSettings,
+    make_record: MakeRecord,
+    model_artifact: Callable[[Path], ModelArtifact],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def send(name: str, ended_ms: int) -> None:
+        folder = working_folder / "results/export" / name
+        record = make_record(folder, name=name)
+        record.model, record.ended_ms = model_artifact(folder), ended_ms
+        track(record, folder, sqlite_store)
+
+    give = MlflowClient.set_registered_model_alias
+
+    def give_late(client: MlflowClient, *arguments: Any) -> None:
+        """The younger job does all of its work between the older one's look and its deed."""
+        monkeypatch.setattr(MlflowClient, "set_registered_model_alias", give)
+        send("young", 2_000)
+        give(client, *arguments)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", give_late)
+    send("old", 1_000)
+    champion = MlflowClient(local_uri(working_folder)).get_model_version_by_alias(
+        "lamella-thin", "champion"
+    )
+    runs = runs_of(local_uri(working_folder), "lamella")
+    assert champion.run_id == runs["young"].info.run_id
+
+
+def test_figures_that_a_run_has_but_its_model_lacks_are_linked_and_not_doubled(
+    working_folder: Path,
+    sqlite_store: TrackingSettings,
+    make_record: MakeRecord,
+    model_artifact: Callable[[Path], ModelArtifact],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = working_folder / "results/export/thin"
+    record = make_record(folder)
+    record.model = model_artifact(folder)
+    record.metrics[-1].of_model, record.metrics[-1].dataset = True, "patches"
+    log = MlflowClient.log_batch
+
+    def killed_between(client: MlflowClient, run_id: str, **batch: Any) -> None:
+        """MLflow keeps a point of the run first, and in another transaction that of the model."""
+        for each in (unlinked := batch.get("metrics", [])):
+            each._model_id = each._dataset_name = each._dataset_digest = None
+        log(client, run_id, **batch)
+        if unlinked:
+            raise OSError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", killed_between)
+        track(record, folder, sqlite_store)
+    for metric in record.metrics:
+        metric.timestamp_ms += 60_000
+    track(record, folder, sqlite_store)  # the same result at another time
+
+    client = MlflowClient(local_uri(working_folder))
+    (run,) = runs_of(local_uri(working_folder), "lamella").values()
+    assert len(client.get_metric_history(run.info.run_id, "loss")) == 3
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    (linked,) = model.metrics
+    assert (linked.key, linked.step, linked.value) == ("loss", 2, 0.25)
+    assert linked.dataset_name == "patches"
 
 
 def test_two_studies_on_one_store_do_not_share_a_registered_model(
@@ -211,10 +285,10 @@ def test_all_three_splits_of_a_training_are_kept_as_its_data(
 ) -> None:
     figures = {"settings": {}, "validation": {}, "test": {}, "run": "thin", "seed": 1}
     facts = {"patch_px": 32, "mpp": 0.5, "backend": "none", "world_size": 1}
-    metrics = figures | facts | {"index_digest": "0123456789abcdef" * 4}
+    metrics = figures | facts | {"classes": [], "index_digest": "0123456789abcdef" * 4}
     progress = Progress(epoch=1, best_epoch=1, history=[{"epoch": 1, "ended_ms": 1_000}])
     record = training_record(metrics, progress, index=Path("index.parquet"), started_ms=1)
-    record.artifacts = []
+    record.artifacts, record.model = [], None
     track(record, working_folder / "results/train/thin/seed1", sqlite_store)
     (run,) = runs_of(local_uri(working_folder), "lamella").values()
     assert {
@@ -315,6 +389,26 @@ for number in range(3):
     assert len({run.data.tags["mlflow.parentRunId"] for run in cells}) == 1
     client = MlflowClient(local_uri(working_folder))
     assert {len(client.get_metric_history(run.info.run_id, "ms")) for run in cells} == {50}
+
+
+def test_a_run_that_a_slow_server_made_when_nobody_waited_any_more_does_not_stay(
+    working_folder: Path,
+    sqlite_store: TrackingSettings,
+    make_record: MakeRecord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    create = MlflowClient.create_run
+
+    def create_late(client: MlflowClient, *arguments: Any, **named: Any) -> Run:
+        create(client, *arguments, **named)
+        return create(client, *arguments, **named)  # before, it was looked for in vain
+
+    monkeypatch.setattr(MlflowClient, "create_run", create_late)
+    folder = working_folder / "results/train/thin/seed1"
+    track(make_record(folder), folder, sqlite_store)
+    (run,) = runs_of(local_uri(working_folder), "lamella").values()
+    client = MlflowClient(local_uri(working_folder))
+    assert len(client.get_metric_history(run.info.run_id, "loss")) == 3
 
 
 def test_a_record_that_names_an_absent_file_is_refused(

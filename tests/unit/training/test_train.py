@@ -339,8 +339,11 @@ def test_record_holds_parameters_curves_data_and_files(cohort, tmp_path, records
     } <= set(keys)
     assert not [key for key in keys if "bootstrap" in key]
     assert {each.context for each in record.datasets} == {"training", "validation", "test"}
-    files = ["best.pt", "history.tsv", "metrics.json", "pictures", "predictions.parquet"]
+    files = ["history.tsv", "metrics.json", "pictures", "predictions.parquet"]
     assert sorted(record.artifacts) == files
+    assert record.model is not None
+    best = read_json(tmp_path / "metrics.json")["best_epoch"]
+    assert (record.model.path, record.model.step) == ("best.pt", best)
 
 
 def test_history_says_for_which_share_of_the_time_training_waited_for_patches(

@@ -1,0 +1,86 @@
+"""Jobs that log at once, each in a process of its own; a program.
+
+    python crowd.py SERVER NUMBER_OF_JOBS
+
+Job ``n`` ended in second ``n``, and all models have one name, so that the last job's model is to
+bear the alias. Prints the exit codes of the jobs; what they warn of goes to standard error.
+"""
+
+import importlib
+import json
+import logging
+import multiprocessing
+import sys
+import warnings
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+# Imported before the processes part: twenty imports of MLflow would take a minute.
+import lamella.tracking.mlflow_store  # noqa: F401
+from lamella.tracking.record import Dataset, Metric, ModelArtifact, Record, Tensor
+from lamella.tracking.send import track
+from lamella.tracking.settings import TrackingSettings
+
+EPOCHS = 30
+
+
+def job_record(job: int, folder: Path) -> Record:
+    """Return the record of a job, with the files that it names."""
+    folder.mkdir(parents=True)
+    (folder / "history.tsv").write_text(f"job\n{job}\n")
+    np.save(folder / "example.npy", np.zeros((1, 2), dtype=np.float32))
+    numbers = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2]) for name in "xy"]
+    nodes = [helper.make_node("Identity", ["x"], ["y"], name=f"job_{job}")]
+    graph = helper.make_graph(nodes, "identity", numbers[:1], numbers[1:])
+    onnx.save(helper.make_model(graph, ir_version=9), folder / "model.onnx")
+    return Record(
+        kind="export",
+        name=f"job {job}",
+        params={"job": str(job)},
+        metrics=[
+            Metric(key=key, value=job + 1 / (1 + epoch), step=epoch, timestamp_ms=1_000 + epoch)
+            for key in ("train_loss", "validation_loss")
+            for epoch in range(EPOCHS)
+        ],
+        artifacts=["history.tsv"],
+        datasets=[
+            Dataset(name="patches", digest="0123456789abcdef" * 4, source="p", context="training")
+        ],
+        model=ModelArtifact(
+            path="model.onnx",
+            inputs=(Tensor(name="x", dtype="float32", shape=(-1, 2)),),
+            outputs=(Tensor(name="y", dtype="float32", shape=(-1, 2)),),
+            input_example="example.npy",
+            name="thin",
+            alias="champion",
+        ),
+        started_ms=1_000 * job,
+        ended_ms=1_000 * job,
+    )
+
+
+def run_job(job: int, uri: str, start: Barrier) -> None:
+    """Log one job, as soon as all others are ready to."""
+    logging.basicConfig(level=logging.WARNING, format=f"job {job}: %(message)s", stream=sys.stderr)
+    folder = Path(f"results/export/job_{job}")
+    record = job_record(job, folder)
+    start.wait()
+    track(record, folder, TrackingSettings(uri=uri))
+
+
+if __name__ == "__main__":
+    address, number = sys.argv[1], int(sys.argv[2])
+    with warnings.catch_warnings(action="ignore"):
+        importlib.import_module("mlflow.pyfunc")  # warns of a class of MLflow's own
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(number)
+    jobs = [context.Process(target=run_job, args=(job, address, barrier)) for job in range(number)]
+    for each in jobs:
+        each.start()
+    for each in jobs:
+        each.join()
+    print(json.dumps([each.exitcode for each in jobs]))

@@ -1,0 +1,70 @@
+"""Use of processor and memory is what other ways of measuring it say."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from lamella.settings import Device
+from lamella.training.usage import UsageMeter
+
+MEGABYTE = 1_000_000
+
+
+def test_processor_time_is_that_of_the_process_in_percent_of_one_core() -> None:
+    meter = UsageMeter(Device.CPU)
+    began_s, busy_s = time.monotonic(), time.process_time()
+    meter.start()
+    while time.process_time() < busy_s + 0.5:
+        pass
+    time.sleep(0.5)  # a share of the time that is not used
+    used = meter.stop()
+    passed_s, busy_s = time.monotonic() - began_s, time.process_time() - busy_s
+    assert used["cpu_utilization_percentage"] == pytest.approx(100 * busy_s / passed_s, rel=0.1)
+
+
+def test_memory_that_was_freed_before_the_end_counts_for_the_peak_and_less_for_the_mean() -> None:
+    meter = UsageMeter(Device.CPU, period_s=0.01)
+    meter.start()
+    few = meter.stop()["system_memory_peak_megabytes"]
+    meter.start()
+    time.sleep(0.1)
+    large = np.ones(200 * MEGABYTE, dtype=np.uint8)
+    time.sleep(0.1)
+    del large
+    used = meter.stop()
+    peak, mean = used["system_memory_peak_megabytes"], used["system_memory_usage_megabytes"]
+    assert peak - few == pytest.approx(200, abs=20)
+    assert few < mean < peak
+    meter.start()
+    assert meter.stop()["system_memory_peak_megabytes"] == pytest.approx(few, abs=20)
+
+
+def test_a_meter_on_a_processor_says_nothing_of_a_gpu_and_leaves_no_thread() -> None:
+    meter = UsageMeter(Device.CPU)
+    meter.start()
+    meter.start()
+    assert [each.name for each in threading.enumerate()].count("usage") == 1
+    assert set(meter.stop()) == {
+        "cpu_utilization_percentage",
+        "system_memory_usage_megabytes",
+        "system_memory_peak_megabytes",
+    }
+    assert "usage" not in [each.name for each in threading.enumerate()]
+    with pytest.raises(RuntimeError, match="without start"):
+        meter.stop()
+
+
+@pytest.mark.gpu
+def test_memory_of_a_gpu_is_the_most_that_was_allocated_since_the_start() -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    meter = UsageMeter(Device.CUDA)
+    meter.start()
+    large = torch.ones(200 * MEGABYTE, dtype=torch.uint8, device="cuda")
+    del large
+    assert meter.stop()["gpu_0_memory_usage_megabytes"] >= 200
+    meter.start()
+    assert meter.stop()["gpu_0_memory_usage_megabytes"] < 100

@@ -62,36 +62,36 @@ class Targets:
     Attributes:
         kind: What it is.
         names: Of a network's outputs: the classes, or the columns of the slide table.
-        values: With ``classes`` ``(n,)`` int64, -1 where unknown. Else ``(n, k)``, NaN where
+        truth: With ``classes`` ``(n,)`` int64, -1 where unknown. Else ``(n, k)``, NaN where
             unknown: 0 or 1 of each label, or a number in the units of the table.
         scale: With ``regression`` mean and deviation of the training patches; else ``None``.
     """
 
     kind: TargetKind
     names: tuple[str, ...]
-    values: NDArray[np.int64] | NDArray[np.floating]
+    truth: NDArray[np.int64] | NDArray[np.floating]
     scale: Scale | None = None
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.truth)
 
     @property
     def known(self) -> NDArray[np.bool_]:
         """Which samples are learned from and judged, ``(n,)``: something is known of them."""
         if self.kind is TargetKind.CLASSES:
-            return np.asarray(self.values >= 0)
-        return np.asarray(~np.isnan(self.values).all(axis=1))
+            return np.asarray(self.truth >= 0)
+        return np.asarray(~np.isnan(self.truth).all(axis=1))
 
     @property
     def digest(self) -> str:
         """SHA-256 of all that is true; it changes with any cell that a patch is given."""
-        content = hashlib.sha256(repr((str(self.kind), self.names, self.values.shape)).encode())
-        content.update(np.ascontiguousarray(self.values).tobytes())
+        content = hashlib.sha256(repr((str(self.kind), self.names, self.truth.shape)).encode())
+        content.update(np.ascontiguousarray(self.truth).tobytes())
         return content.hexdigest()
 
     def take(self, rows: NDArray[np.int64]) -> "Targets":
         """Return what is true of some of the samples, in the order of ``rows``."""
-        return Targets(self.kind, self.names, self.values[rows], self.scale)
+        return Targets(self.kind, self.names, self.truth[rows], self.scale)
 
 
 def read_targets(settings: TargetSettings, index: PatchIndex, slides: Path) -> Targets:
@@ -111,11 +111,11 @@ def read_targets(settings: TargetSettings, index: PatchIndex, slides: Path) -> T
         return Targets(settings.kind, index.classes, index.table["label"].to_numpy(np.int64))
     rows = read_slides(slides)
     _check_columns(rows, settings.columns, slides)
-    values = _slide_values(rows, settings, slides)[_places(rows, index, slides)]
+    truth = _slide_values(rows, settings, slides)[_places(rows, index, slides)]
     scale = None
     if settings.kind is TargetKind.REGRESSION:
-        scale = Scale.of(values[(index.table["split"] == "train").to_numpy()])
-    return Targets(settings.kind, settings.columns, values, scale)
+        scale = Scale.of(truth[(index.table["split"] == "train").to_numpy()])
+    return Targets(settings.kind, settings.columns, truth, scale)
 
 
 def _check_columns(rows: Sequence[Slide], columns: Sequence[str], table: Path) -> None:

@@ -34,8 +34,8 @@ def messages(settings, index, table) -> list[str]:
 def test_classes_are_those_of_the_index_and_no_table_is_read(index):
     found = read_targets(TargetSettings(), index, Path("nowhere.tsv"))
     assert (found.kind, found.names, found.scale) == (TargetKind.CLASSES, ("normal", "tumor"), None)
-    assert found.values.dtype == np.int64
-    assert found.values.tolist() == index.table["label"].tolist()
+    assert found.truth.dtype == np.int64
+    assert found.truth.tolist() == index.table["label"].tolist()
     assert found.known.tolist() == [label >= 0 for label in index.table["label"]]
 
 
@@ -44,14 +44,14 @@ def test_every_patch_has_the_labels_of_its_slide_in_the_order_of_the_settings(in
     found = read_targets(LABELS, index, table)
     # Slides s0, s1 and s2 have 5, 6 and 7 patches.
     expected = [[1, 0]] * 5 + [[1, np.nan]] * 6 + [[0, 1]] * 7
-    np.testing.assert_array_equal(found.values, np.array(expected, dtype=np.float32))
-    assert (found.names, found.values.dtype, found.scale) == (("her2", "er"), np.float32, None)
+    np.testing.assert_array_equal(found.truth, np.array(expected, dtype=np.float32))
+    assert (found.names, found.truth.dtype, found.scale) == (("her2", "er"), np.float32, None)
     assert found.known.all()
 
 
 def test_numbers_are_scaled_by_the_known_ones_of_training_alone(index, tmp_path):
     found = read_targets(NUMBER, index, slide_table(tmp_path, "\t\t1e6", "\t\t-2.5", "\t\t4"))
-    assert found.values[[0, 5, 11], 0].tolist() == [-2.5, 4.0, 1e6]
+    assert found.truth[[0, 5, 11], 0].tolist() == [-2.5, 4.0, 1e6]
     mean = (5 * -2.5 + 6 * 4.0) / 11
     deviation = ((5 * (-2.5 - mean) ** 2 + 6 * (4.0 - mean) ** 2) / 11) ** 0.5
     assert found.scale.means == pytest.approx([mean], rel=1e-12)
@@ -63,7 +63,7 @@ def test_patches_of_a_slide_of_which_nothing_is_known_are_unknown(index, tmp_pat
     assert found.known.tolist() == [False] * 5 + [True] * 13
     known = found.take(np.flatnonzero(found.known))
     assert (len(known), known.names) == (13, found.names)
-    np.testing.assert_array_equal(known.values[[0, 12]], [[np.nan, 0], [0, 1]])
+    np.testing.assert_array_equal(known.truth[[0, 12]], [[np.nan, 0], [0, 1]])
 
 
 def test_a_column_without_a_known_value_has_no_scale(index, tmp_path):

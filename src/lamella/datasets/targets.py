@@ -21,6 +21,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lamella.cohort.settings import Split
 from lamella.cohort.table import COLUMNS, Slide, read_slides
 from lamella.datasets.settings import TargetKind, TargetSettings
 from lamella.errors import CohortError, CohortErrors
@@ -103,19 +104,53 @@ def read_targets(settings: TargetSettings, index: PatchIndex, slides: Path) -> T
         slides: The slide table, ``results/cohort/slides.tsv``.
 
     Raises:
-        CohortErrors: the table has no such column, or a cell is not 0 or 1 (``multi_label``) or no
-            finite number (``regression``), or a slide of the index is not in the table. All
-            such cells are named at once, each with its line.
+        CohortErrors: the table cannot be read, says what cannot be learned (see ``slide_truth``),
+            or lacks a slide of the index. All bad cells are named at once, each with its line.
     """
     if settings.kind is TargetKind.CLASSES:
-        return Targets(settings.kind, index.classes, index.table["label"].to_numpy(np.int64))
+        return class_targets(index)
     rows = read_slides(slides)
-    _check_columns(rows, settings.columns, slides)
-    truth = _slide_values(rows, settings, slides)[_places(rows, index, slides)]
+    truth = slide_truth(rows, settings, slides)[_places(rows, index, slides)]
     scale = None
     if settings.kind is TargetKind.REGRESSION:
-        scale = Scale.of(truth[(index.table["split"] == "train").to_numpy()])
+        scale = Scale.of(truth[(index.table["split"] == Split.TRAIN).to_numpy()])
     return Targets(settings.kind, settings.columns, truth, scale)
+
+
+def class_targets(index: PatchIndex) -> Targets:
+    """Return the classes of all patches of an index."""
+    labels = index.table["label"].to_numpy(np.int64)
+    return Targets(TargetKind.CLASSES, index.classes, labels)
+
+
+def slide_truth(
+    rows: Sequence[Slide], settings: TargetSettings, table: Path
+) -> NDArray[np.float32]:
+    """Return the labels or numbers of all slides of a table, ``(slides, k)``, NaN where unknown.
+
+    Args:
+        rows: The slides, at least one.
+        settings: What is learned: labels or numbers.
+        table: Where the slides stand; errors name it.
+
+    Raises:
+        CohortErrors: the table has no such column, or a cell is not 0 or 1 (``multi_label``) or no
+            finite number (``regression``).
+    """
+    _check_columns(rows, settings.columns, table)
+    truth = np.full((len(rows), len(settings.columns)), np.nan, dtype=np.float32)
+    errors = []
+    for place, slide in enumerate(rows):
+        for number, column in enumerate(settings.columns):
+            cell = slide.value(column)
+            value = _number(cell)
+            if _is_target(value, settings.kind):
+                truth[place, number] = value
+            elif cell:
+                errors.append(_not_a_target(cell, column, settings.kind, f"{table}:{slide.line}"))
+    if errors:
+        raise CohortErrors(errors)
+    return truth
 
 
 def _check_columns(rows: Sequence[Slide], columns: Sequence[str], table: Path) -> None:
@@ -131,27 +166,6 @@ def _check_columns(rows: Sequence[Slide], columns: Sequence[str], table: Path) -
             )
     if errors:
         raise CohortErrors(errors)
-
-
-def _slide_values(
-    rows: Sequence[Slide], settings: TargetSettings, table: Path
-) -> NDArray[np.float32]:
-    """Return the cells of all slides, ``(slides, k)``."""
-    values = np.full((len(rows), len(settings.columns)), np.nan, dtype=np.float32)
-    errors = []
-    for place, slide in enumerate(rows):
-        for number, column in enumerate(settings.columns):
-            cell = slide.value(column)
-            if not cell:
-                continue
-            value = _number(cell)
-            if _is_target(value, settings.kind):
-                values[place, number] = value
-            else:
-                errors.append(_not_a_target(cell, column, settings.kind, f"{table}:{slide.line}"))
-    if errors:
-        raise CohortErrors(errors)
-    return values
 
 
 def _number(cell: str) -> float:

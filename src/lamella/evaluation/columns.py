@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from lamella.datasets.settings import TargetKind
 from lamella.evaluation.answers import Answers, ColumnAnswers
 from lamella.evaluation.bootstrap import Weighable, intervals_of, renumbered
 from lamella.evaluation.evaluate import Evaluation, evaluate_answers, with_intervals
@@ -105,8 +106,9 @@ def _column(answers: ColumnAnswers, number: int) -> Label | Value | None:
         return None
     truth, patients = targets.truth[known, number], answers.patients[known]
     found = answers.outputs[known, number].astype(np.float64)
-    if targets.scale is None:
+    if targets.kind is TargetKind.MULTI_LABEL:
         both = np.stack([1 - found, found], axis=1)
         return Label(Answers(truth.astype(np.int64), both, patients))
+    assert targets.scale is not None
     deviation = float(targets.scale.deviations[number])
     return Value(truth.astype(np.float64), found, patients, deviation)

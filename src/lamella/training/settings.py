@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from lamella.datasets.settings import AugmentSettings, Sampling
+from lamella.datasets.settings import AugmentSettings, Sampling, TargetKind, TargetSettings
 from lamella.models.settings import HeadSettings
 from lamella.settings import Device, Settings
 
@@ -66,6 +66,9 @@ class RunSettings(Settings):
 
     head: HeadSettings = HeadSettings()
     """What stands between the network's pooled features and its outputs."""
+
+    target: TargetSettings = TargetSettings()
+    """What is learned: classes, labels that do not exclude each other, or numbers."""
 
     weights: Path | None = None
     """File with weights to start from, `.safetensors` or `.pt`; relative to the folder that
@@ -141,6 +144,14 @@ class RunSettings(Settings):
 
     threads: int = Field(default=1, ge=1)
     """Threads per process for the network's arithmetic."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.sampling is Sampling.BALANCED and self.target.kind is not TargetKind.CLASSES:
+            raise ValueError(
+                f"sampling is balanced, which needs classes; target.kind is {self.target.kind}"
+            )
+        return self
 
 
 class TrainingSettings(Settings):

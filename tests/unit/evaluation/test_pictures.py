@@ -130,6 +130,14 @@ def test_numbers_have_a_panel_each_with_patches_and_the_means_of_slides():
     assert "predicted <b>" in list(second.itertext())
 
 
+def test_a_number_of_which_nothing_is_known_has_no_panel():
+    truth = np.array([[2.0, np.nan], [2.0, np.nan], [6.0, np.nan], [7.0, np.nan]])
+    targets = Targets(TargetKind.REGRESSION, ("age", "b"), truth, Scale(np.zeros(2), np.ones(2)))
+    picture = drawn(targets, np.ones((4, 2)))["scatter"]
+    words = list(ET.fromstring(picture).itertext())
+    assert ("predicted age" in words, "predicted b" in words) == (True, False)
+
+
 def test_a_scatter_shows_some_of_many_patches():
     n = 3000
     table = pd.DataFrame({"slide": np.arange(n).astype(str), "patient": "p"})

@@ -150,7 +150,7 @@ class ValueTally:
         """Return those of ``products``, about the means of all samples, ``(3, sets)``.
 
         Source:
-            Chan, Golub and LeVeque 1979, sums of squares from those of parts, equation 2.1;
+            Chan, Golub and LeVeque 1982, sums of squares from those of parts,
             doi:10.1007/978-3-642-51461-6_3.
         """
         true = self.true.distances(weights, self.samples)

@@ -13,7 +13,9 @@ _WIDTH, _HEIGHT = 520, 250
 _SQUARE = 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 14, 38
 _TICKS = 5
+_BESIDE = 2
 _KEY_PX = 17
+_DIGIT_PX = 8
 _STYLE = Markup(
     "<style>"
     ".chart{background:#fff}"
@@ -32,6 +34,9 @@ _UNDER_AXIS = Markup('<text class="x" x="{}" y="{}">{}</text>')
 _BESIDE_AXIS = Markup('<text class="x" x="{}" y="{}" transform="rotate(-90 {} {})">{}</text>')
 _UPRIGHT = Markup('<text class="x" transform="translate(12 {}) rotate(-90)">{}</text>')
 _KEY = Markup('<text class="y" x="{}" y="{}" style="fill:{}">{}</text>')
+_DOTS = Markup('<g fill="{}" fill-opacity="{}">{}</g>')
+_DOT = Markup('<circle cx="{}" cy="{}" r="{}"/>')
+_PANEL = Markup('<svg x="{}" y="{}" width="{}" height="{}">{}</svg>')
 _CELL = Markup(
     '<rect x="{}" y="{}" width="{}" height="{}" fill="{}" fill-opacity="{}"/>'
     '<text class="x" x="{}" y="{}" style="fill:{}">{}<tspan x="{}" dy="16">{}</tspan></text>'
@@ -57,6 +62,25 @@ class Line:
     mark: float | None = None
     name: str = ""
     dots: bool = False
+
+
+@dataclass(frozen=True)
+class Dots:
+    """A cloud of dots.
+
+    Attributes:
+        points: ``(x, y)``, finite, in any order.
+        colour: Colour, as in CSS.
+        name: What they are, in the key.
+        radius: Radius of a dot in pixels of the picture.
+        opacity: 0-1; below 1 many dots in one place look darker.
+    """
+
+    points: Sequence[tuple[float, float]]
+    colour: str
+    name: str
+    radius: float = 2.0
+    opacity: float = 1.0
 
 
 def line_chart(
@@ -92,6 +116,41 @@ def share_chart(lines: Sequence[Line], *, title: str, x_name: str, y_name: str) 
     """
     axes = _Axes(x=ticks(0, 1), y=ticks(0, 1), width=_SQUARE, height=_SQUARE)
     return _drawn(lines, axes, title, x_name, _upright(y_name, axes), *_key(lines, axes))
+
+
+def scatter_chart(clouds: Sequence[Dots], *, title: str, x_name: str, y_name: str) -> Markup:
+    """Return a square SVG of dots, both axes over the same range, with the line of equal values.
+
+    Args:
+        clouds: The dots, at least one; the last are drawn on top.
+        title: What is drawn; read out by screen readers.
+        x_name: Name of the x axis.
+        y_name: Name of the y axis.
+    """
+    values = [value for cloud in clouds for point in cloud.points for value in point]
+    both = ticks(min(values), max(values))
+    axes = _Axes(x=both, y=both, width=_SQUARE, height=_SQUARE)
+    equal = Line([(both[0], both[0]), (both[-1], both[-1])], "#a9afbf", dashed=True)
+    more = [*(_dots(cloud, axes) for cloud in clouds), _upright(y_name, axes), *_key(clouds, axes)]
+    return _drawn([equal], axes, title, x_name, *more)
+
+
+def panels(charts: Sequence[Markup], *, title: str) -> Markup:
+    """Return one SVG of several square ones, two beside each other; a single one as it is.
+
+    Args:
+        charts: Square pictures, at least one.
+        title: What they show together; read out by screen readers.
+    """
+    if len(charts) == 1:
+        return charts[0]
+    places = [divmod(number, _BESIDE) for number in range(len(charts))]
+    parts = [
+        _PANEL.format(column * _SQUARE, row * _SQUARE, _SQUARE, _SQUARE, chart)
+        for (row, column), chart in zip(places, charts, strict=True)
+    ]
+    height = (places[-1][0] + 1) * _SQUARE
+    return _SVG.format(_BESIDE * _SQUARE, height, title, "", Markup("").join(parts))
 
 
 def matrix_chart(
@@ -172,7 +231,9 @@ class _Axes:
             parts.append(_GRID_LINE.format(left, y, right, left - 8, y + 4, f"{value:g}"))
         for value in self.x:
             x, _ = self.place(value, self.y[0])
-            parts.append(_UNDER_AXIS.format(x, self.height - _BOTTOM + 17, f"{value:g}"))
+            # A long number at the right end would be cut off.
+            most = self.width - len(f"{value:g}") * _DIGIT_PX / 2
+            parts.append(_UNDER_AXIS.format(min(x, most), self.height - _BOTTOM + 17, f"{value:g}"))
         return parts
 
 
@@ -185,13 +246,19 @@ def _upright(name: str, axes: _Axes) -> Markup:
     return _UPRIGHT.format((_TOP + axes.height - _BOTTOM) / 2, name)
 
 
-def _key(lines: Sequence[Line], axes: _Axes) -> list[Markup]:
+def _key(lines: Sequence[Line | Dots], axes: _Axes) -> list[Markup]:
     named = [line for line in lines if line.name]
     right, bottom = axes.place(axes.x[-1], axes.y[0])
     return [
         _KEY.format(right - 10, bottom - 12 - _KEY_PX * above, line.colour, line.name)
         for above, line in enumerate(reversed(named))
     ]
+
+
+def _dots(cloud: Dots, axes: _Axes) -> Markup:
+    places = [axes.place(*point) for point in cloud.points]
+    dots = Markup("").join(_DOT.format(x, y, cloud.radius) for x, y in places)
+    return _DOTS.format(cloud.colour, cloud.opacity, dots)
 
 
 def _cell(axes: _Axes, row: int, column: int, count: int, share: float) -> Markup:

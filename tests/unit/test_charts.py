@@ -1,10 +1,21 @@
 """Axes have round numbers, and curves lie where their numbers are."""
 
 import re
+from xml.etree import ElementTree as ET
 
 import pytest
 
-from lamella.charts import Line, bar, line_chart, matrix_chart, share_chart, ticks
+from lamella.charts import (
+    Dots,
+    Line,
+    bar,
+    line_chart,
+    matrix_chart,
+    panels,
+    scatter_chart,
+    share_chart,
+    ticks,
+)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +97,47 @@ def test_a_matrix_has_rows_from_the_top_and_is_darker_where_more_of_the_row_lies
 def test_a_bar_stays_inside_its_cell():
     assert "width:100.0%" in bar(1.7)
     assert "width:25.0%" in bar(0.25)
+
+
+def scatter(*points: tuple[float, float]) -> str:
+    return scatter_chart([Dots(points, "red", "<dots>")], title="t", x_name="true", y_name="said")
+
+
+def test_dots_lie_on_the_line_of_equal_values_where_their_values_are_equal():
+    chart = scatter((-30, -30), (55, 55), (20, 45), (45, 20))
+    ends = re.search(r'stroke-dasharray="5 4" d="M([\d. ]+)L([\d. ]+)"', chart).groups()
+    (x0, y0), (x1, y1) = (tuple(map(float, end.split())) for end in ends)
+    dots = [tuple(map(float, dot)) for dot in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', chart)]
+
+    def height(x, y):
+        """Return how far a dot is above the line, as a share of the axis."""
+        return (y0 - y) / (y0 - y1) - (x - x0) / (x1 - x0)
+
+    # The axes go from -40 to 60.
+    assert [round(height(*dot), 3) for dot in dots] == [0, 0, 0.25, -0.25]
+    assert dots[0][0] - x0 == pytest.approx((x1 - x0) / 10, abs=0.02)
+
+
+def test_names_of_a_scatter_are_escaped_and_one_value_has_axes_too():
+    chart = scatter((3, 3))
+    assert list(ET.fromstring(chart).itertext())[-3:] == ["true", "said", "<dots>"]
+
+
+def test_long_numbers_stay_inside_the_picture():
+    chart = scatter((0, 0), (100_000, 100_000))
+    (x,) = re.findall(r'class="x" x="([\d.]+)"[^>]*>100000<', chart)
+    assert float(x) + 3 * 8 <= 360
+
+
+def test_panels_stand_two_beside_each_other_and_a_single_one_alone():
+    chart = scatter((1, 2))
+    assert panels([chart], title="t") == chart
+    whole = ET.fromstring(panels([chart] * 3, title="all"))
+    assert whole.get("viewBox") == "0 0 720 720"
+    inner = [child for child in whole if child.tag.endswith("svg")]
+    assert [(panel.get("x"), panel.get("y")) for panel in inner] == [
+        ("0", "0"),
+        ("360", "0"),
+        ("0", "360"),
+    ]
+    assert ET.tostring(inner[2][0]) == ET.tostring(ET.fromstring(chart))

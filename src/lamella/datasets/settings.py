@@ -1,4 +1,4 @@
-"""How samples are drawn and augmented."""
+"""What is learned of samples, and how they are drawn and augmented."""
 
 from enum import StrEnum
 from typing import Self
@@ -16,6 +16,37 @@ class Sampling(StrEnum):
 
     NATURAL = "natural"
     BALANCED = "balanced"
+
+
+class TargetKind(StrEnum):
+    """What a network learns to tell of a patch."""
+
+    CLASSES = "classes"
+    MULTI_LABEL = "multi_label"
+    REGRESSION = "regression"
+
+
+class TargetSettings(Settings):
+    """What a run learns; docs/training.md, section Targets."""
+
+    kind: TargetKind = TargetKind.CLASSES
+    """`classes`: which of `patches.classes` a patch is; `multi_label`: for each of `columns`
+    whether it is 1 or 0, labels that do not exclude each other; `regression`: the number in each
+    of `columns`. So far only `classes` can be trained; the others are refused."""
+
+    columns: tuple[str, ...] = ()
+    """With `multi_label` and `regression`: columns of the slide table; every patch of a slide is
+    given what stands there. A cell may be empty: it is then neither learned nor judged."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind is TargetKind.CLASSES and self.columns:
+            raise ValueError("columns are for kind multi_label and regression")
+        if self.kind is not TargetKind.CLASSES and not self.columns:
+            raise ValueError(f"kind {self.kind} needs columns of the slide table")
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("columns holds one name twice")
+        return self
 
 
 class AugmentSettings(Settings):

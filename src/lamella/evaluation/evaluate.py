@@ -10,9 +10,9 @@ from sklearn.metrics import confusion_matrix
 
 from lamella.evaluation.aggregation import Aggregation
 from lamella.evaluation.answers import Answers
-from lamella.evaluation.bootstrap import RESAMPLES, bootstrap
+from lamella.evaluation.bootstrap import RESAMPLES, Intervals, bootstrap
 from lamella.evaluation.levels import Level, Units, find_units, patient_numbers
-from lamella.evaluation.metrics import class_metrics, classification_metrics
+from lamella.evaluation.metrics import Metrics, class_metrics, classification_metrics
 
 Evaluation = dict[str, Any]
 """Plain values, as they stand in ``metrics.json``; docs/training.md, section Evaluation."""
@@ -40,7 +40,7 @@ def evaluate(
         **{
             level.value: _level(find_units(table, level, classes), level, probabilities, classes)
             if not remark
-            else _nothing(remark)
+            else nothing(remark)
             for level in Level
         },
     }
@@ -50,22 +50,11 @@ def evaluate_answers(answers: Answers, classes: Sequence[str]) -> Evaluation:
     """Return how good answers to samples of one level are, with 95 % intervals over patients."""
     labels, probabilities = answers.labels, answers.probabilities
     metrics = classification_metrics(labels, probabilities)
-    intervals = bootstrap(answers)
     confusion = confusion_matrix(
         labels, probabilities.argmax(axis=1), labels=np.arange(len(classes))
     )
     return {
-        **metrics,
-        "intervals": {
-            name: list(intervals.limits[name]) if name in intervals.limits else None
-            for name in metrics
-            if name != "n"
-        },
-        "bootstrap": {
-            "patients": intervals.patients,
-            "resamples": RESAMPLES,
-            "left_out": intervals.left_out,
-        },
+        **with_intervals(metrics, bootstrap(answers)),
         "classes": {
             name: class_metrics(labels, probabilities, label) for label, name in enumerate(classes)
         },
@@ -73,11 +62,30 @@ def evaluate_answers(answers: Answers, classes: Sequence[str]) -> Evaluation:
     }
 
 
+def with_intervals(metrics: Metrics, intervals: Intervals) -> Evaluation:
+    """Return metrics with the limits of each, and with what these rest on."""
+    return {
+        **metrics,
+        "intervals": {
+            name: list(intervals.limits[name])
+            if name in intervals.limits and value is not None
+            else None
+            for name, value in metrics.items()
+            if name != "n"
+        },
+        "bootstrap": {
+            "patients": intervals.patients,
+            "resamples": RESAMPLES,
+            "left_out": intervals.left_out,
+        },
+    }
+
+
 def _level(
     units: Units, level: Level, probabilities: NDArray[np.float32], classes: Sequence[str]
 ) -> Evaluation:
     if not units.rows:
-        return _nothing(f"no {level} whose class is known", without_truth=units.without_truth)
+        return nothing(f"no {level} whose class is known", without_truth=units.without_truth)
     return {
         "n": len(units.rows),
         "without_truth": units.without_truth,
@@ -89,9 +97,10 @@ def _level(
     }
 
 
-def _nothing(remark: str, *, without_truth: int = 0) -> Evaluation:
-    nothing = dict.fromkeys(aggregation.value for aggregation in Aggregation)
-    return {"n": 0, "without_truth": without_truth, "remark": remark, **nothing}
+def nothing(remark: str, *, without_truth: int = 0) -> Evaluation:
+    """Return what is said of slides or patients of which nothing is said, and why."""
+    aggregations = dict.fromkeys(aggregation.value for aggregation in Aggregation)
+    return {"n": 0, "without_truth": without_truth, "remark": remark, **aggregations}
 
 
 def _remark(units: Units, level: Level, classes: Sequence[str]) -> str:

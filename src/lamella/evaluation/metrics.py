@@ -10,9 +10,7 @@ from sklearn.metrics import (
 )
 
 from lamella.evaluation.calibration import calibration_error, confidences
-
-_LEAST_PROBABILITY = 1e-7
-"""Near the resolution of float32 below 1; bounds the loss of one sample at 16."""
+from lamella.evaluation.losses import class_losses
 
 Metrics = dict[str, float | int | None]
 
@@ -41,7 +39,7 @@ def classification_metrics(
     auc, average_precision = _ranking(labels, probabilities)
     return {
         "n": len(labels),
-        "loss": float(sample_losses(labels, probabilities).mean()),
+        "loss": float(class_losses(labels, probabilities).mean()),
         "accuracy": float(accuracy_score(labels, predicted)),
         "balanced_accuracy": float(recall),
         "precision": float(precision),
@@ -87,15 +85,6 @@ def class_metrics(
     }
 
 
-def sample_losses(
-    labels: NDArray[np.int64], probabilities: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Return ``-log p`` of the true class of each sample, in nats, ``(n,)``."""
-    true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    losses: NDArray[np.float64] = -np.log(np.maximum(true, _LEAST_PROBABILITY))
-    return losses
-
-
 def ranked_classes(labels: NDArray[np.int64], classes: int) -> tuple[int, ...]:
     """Return the classes whose AUCs are averaged; none where a class is not among the labels."""
     if len(np.unique(labels)) < classes or classes < 2:
@@ -117,7 +106,10 @@ def _ranking(
 
 
 def quality(metrics: Metrics) -> tuple[float, float]:
-    """Return what epochs are compared by: AUC, then the lower loss; the loss alone without AUC."""
-    auc, loss = metrics["auc"], metrics["loss"]
+    """Return what epochs are compared by: AUC, then the lower loss; the loss alone without AUC.
+
+    Regression has no AUC, and classes or labels have none where one of them is missing.
+    """
+    auc, loss = metrics.get("auc"), metrics["loss"]
     assert loss is not None
     return (0.0 if auc is None else auc, -loss)

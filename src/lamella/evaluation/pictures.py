@@ -1,6 +1,6 @@
-"""What the answers to a split look like: ROC, calibration, confusion matrix."""
+"""What the answers to a split look like: ROC, calibration, confusion matrix, scatter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,18 +8,62 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from lamella.charts import PALETTE, Line, matrix_chart, share_chart
-from lamella.evaluation.aggregation import SCORE_AGGREGATION
-from lamella.evaluation.answers import Answers
+from lamella.charts import (
+    PALETTE,
+    Dots,
+    Line,
+    matrix_chart,
+    panels,
+    scatter_chart,
+    share_chart,
+)
+from lamella.datasets.settings import TargetKind
+from lamella.datasets.targets import Targets
+from lamella.evaluation.aggregation import SCORE_AGGREGATION, Aggregation
+from lamella.evaluation.answers import Answers, ColumnAnswers
 from lamella.evaluation.calibration import reliability_bins
+from lamella.evaluation.columns import Label, Value, columns_of
 from lamella.evaluation.evaluate import Evaluation
-from lamella.evaluation.levels import Level, find_units, patient_numbers
+from lamella.evaluation.levels import Level, find_column_units, find_units, patient_numbers
 from lamella.evaluation.metrics import ranked_classes
 
 _POINTS = 400
 """Points of a curve: finer than the picture's pixels."""
 
+_DRAWN_PATCHES = 1000
+"""Most patches of a scatter; more would hide each other."""
+
+_SEED = 0
+"""Seed of the choice of patches that are drawn."""
+
 _CHANCE = Line([(0, 0), (1, 1)], "#a9afbf", dashed=True)
+
+
+def draw_split(
+    table: pd.DataFrame,
+    targets: Targets,
+    outputs: NDArray[np.float32],
+    evaluation: Evaluation,
+) -> dict[str, Markup]:
+    """Return pictures of the answers to one split, an SVG each, by name.
+
+    Args:
+        table: Patches of which something is known, as for ``evaluate_split``.
+        targets: What is true of them.
+        outputs: What the network says of them.
+        evaluation: What ``evaluate_split`` says of that.
+
+    Returns:
+        ``roc``, ``calibration`` and ``confusion`` of classes, ``roc`` and ``calibration`` of
+        labels, ``scatter`` of numbers.
+    """
+    match targets.kind:
+        case TargetKind.CLASSES:
+            return draw_evaluation(table, outputs, targets.names, evaluation)
+        case TargetKind.MULTI_LABEL:
+            return _draw_labels(ColumnAnswers(targets, outputs, patient_numbers(table)))
+        case TargetKind.REGRESSION:
+            return {"scatter": _draw_values(table, targets, outputs)}
 
 
 def draw_evaluation(
@@ -67,10 +111,64 @@ def roc_chart(samples: dict[str, Answers], classes: Sequence[str]) -> Markup:
         curves = {name: (answers, 1) for name, answers in samples.items()}
     else:
         curves = {name: (patches, label) for label, name in enumerate(classes)}
+    return _roc(curves)
+
+
+def calibration_chart(answers: Answers, classes: Sequence[str]) -> Markup:
+    """Return how often each probability is right: of two classes that of class 1, else of each."""
+    shown = (1,) if len(classes) == 2 else tuple(range(len(classes)))
+    curves = {classes[label]: (answers, label) for label in shown}
+    return _calibration(curves, "probability of the class", "share that is of the class")
+
+
+def _draw_labels(patches: ColumnAnswers) -> dict[str, Markup]:
+    """Return a curve for each label, of those of which something is known."""
+    labels = columns_of(patches).items()
+    curves = {name: (each.answers, 1) for name, each in labels if isinstance(each, Label)}
+    calibration = _calibration(curves, "probability of the label", "share that has the label")
+    return {"roc": _roc(curves), "calibration": calibration}
+
+
+def _draw_values(table: pd.DataFrame, targets: Targets, outputs: NDArray[np.float32]) -> Markup:
+    """Return a panel for each number of which something is known: patches, and means of slides."""
+    patches = columns_of(ColumnAnswers(targets, outputs, patient_numbers(table)))
+    units = find_column_units(table, Level.SLIDE, targets)
+    slides = columns_of(units.answers(outputs, Aggregation.MEAN))
+    charts = [
+        _scatter(name, each, slides[name])
+        for name, each in patches.items()
+        if isinstance(each, Value)
+    ]
+    return panels(charts, title="True and predicted values")
+
+
+def _scatter(name: str, patches: Value, slides: Label | Value | None) -> Markup:
+    chosen = np.random.default_rng(_SEED).permutation(len(patches.true))[:_DRAWN_PATCHES]
+    clouds = [Dots(_pairs(patches, np.sort(chosen)), PALETTE[0], "patches", 2.0, 0.3)]
+    if isinstance(slides, Value):
+        every = np.arange(len(slides.true))
+        clouds.append(Dots(_pairs(slides, every), PALETTE[1], "means of slides", 4.0, 0.9))
+    return scatter_chart(
+        clouds,
+        title=f"True and predicted {name}",
+        x_name=f"true {name}",
+        y_name=f"predicted {name}",
+    )
+
+
+def _pairs(value: Value, rows: NDArray[np.int64]) -> list[tuple[float, float]]:
+    return list(zip(value.true[rows].tolist(), value.predicted[rows].tolist(), strict=True))
+
+
+_Curves = Mapping[str, tuple[Answers, int]]
+"""Answers, and the class that is looked for, by the name of the curve."""
+
+
+def _roc(curves: _Curves) -> Markup:
     lines = [
         Line(_roc_points(answers, label), colour, name=name)
         for colour, (name, (answers, label)) in zip(PALETTE, curves.items(), strict=False)
-        if ranked_classes(answers.labels, len(classes))
+        if ranked_classes(answers.labels, answers.probabilities.shape[1])
     ]
     return share_chart(
         [_CHANCE, *lines],
@@ -80,19 +178,13 @@ def roc_chart(samples: dict[str, Answers], classes: Sequence[str]) -> Markup:
     )
 
 
-def calibration_chart(answers: Answers, classes: Sequence[str]) -> Markup:
-    """Return how often each probability is right: of two classes that of class 1, else of each."""
-    shown = (1,) if len(classes) == 2 else tuple(range(len(classes)))
+def _calibration(curves: _Curves, x_name: str, y_name: str) -> Markup:
     lines = [
-        Line(_reliability_points(answers, label), colour, name=classes[label], dots=True)
-        for colour, label in zip(PALETTE, shown, strict=False)
+        Line(_reliability_points(answers, label), colour, name=name, dots=True)
+        for colour, (name, (answers, label)) in zip(PALETTE, curves.items(), strict=False)
     ]
-    return share_chart(
-        [_CHANCE, *lines],
-        title="Calibration of the patches",
-        x_name="probability of the class",
-        y_name="share that is of the class",
-    )
+    title = "Calibration of the patches"
+    return share_chart([_CHANCE, *lines], title=title, x_name=x_name, y_name=y_name)
 
 
 def _roc_points(answers: Answers, label: int) -> list[tuple[float, float]]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from lamella.evaluation.answers import Answers
 from lamella.evaluation.calibration import BINS, bin_numbers, confidences
-from lamella.evaluation.metrics import ranked_classes, sample_losses
+from lamella.evaluation.losses import class_losses
+from lamella.evaluation.metrics import ranked_classes
 
 _SAMPLES_AT_A_TIME = 2**20
 """Bounds the memory: some arrays of this length in double precision."""
@@ -106,7 +107,7 @@ class Tally:
         gap = (labels == predicted) - confidence
         return cls(
             confusion=_sums(cell, None, (n_groups, classes, classes)),
-            losses=_sums(groups, sample_losses(labels, probabilities), (n_groups,)),
+            losses=_sums(groups, class_losses(labels, probabilities), (n_groups,)),
             gaps=_sums(groups * BINS + bin_numbers(confidence), gap, (n_groups, BINS)),
             rankings=tuple(
                 _Ranking.of(answers, groups, label) for label in ranked_classes(labels, classes)

@@ -84,12 +84,11 @@ def _see_normalised(network: KerasNetwork) -> None:
     """
     kernel, behind = network.body.weights[:2]
     mean, deviation = (np.array(each)[:, None] for each in (MEAN, STANDARD_DEVIATION))
-    is_resnet = behind.path.endswith("/bias")
     before = np.asarray(kernel.numpy())
+    scale, offset = 2.0, np.ones((3, 1))
+    is_resnet = behind.path.endswith("/bias")
     if is_resnet:
         before, scale, offset = before[:, :, ::-1], 255.0, np.array(_CAFFE_MEAN)[:, None]
-    else:
-        scale, offset = 2.0, 1.0
     # Keras' images are scale · pixel - offset, where a pixel is deviation · normalised + mean.
     shift = (before * (scale * mean - offset)).sum(axis=(0, 1, 2))
     kernel.assign(before * (scale * deviation))

@@ -30,6 +30,7 @@ from lamella.models.preprocess import MEAN, STANDARD_DEVIATION, Preprocessing
 from lamella.models.weights import Weights
 from lamella.stores.atomic import replacing
 from lamella.training.settings import Framework, RunSettings
+from lamella.training.usage import Usage
 
 LAYOUT = "lamella network 1"
 BEST = "best.pt"
@@ -49,12 +50,14 @@ class Progress:
         best_epoch: The epoch with the best network, from 1; 0 before the first is finished.
         best_quality: What that epoch is compared by; ``None`` before the first is finished.
         history: One row per finished epoch.
+        usage: What each rank has used of its machine, per finished epoch.
     """
 
     epoch: int = 0
     best_epoch: int = 0
     best_quality: tuple[float, float] | None = None
     history: list[EpochRow] = field(default_factory=list)
+    usage: list[list[Usage]] = field(default_factory=list)
 
     def is_over(self, run: RunSettings) -> bool:
         """Return whether all epochs are finished, or the run's patience with the last ones is."""

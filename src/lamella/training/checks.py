@@ -5,9 +5,12 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from lamella.datasets.patches import labelled
+from lamella.datasets.settings import TargetKind
+from lamella.datasets.targets import class_targets
 from lamella.errors import TrainingError
 from lamella.patches.index import PatchIndex
 from lamella.training.settings import LEAST_BATCH_SIZE, RunSettings, TrainingSettings
+from lamella.training.target_checks import check_targets
 
 SPLITS = ("train", "validation", "test")
 _INDEX = "the patch index"
@@ -20,18 +23,15 @@ def check_trainable(index: PatchIndex, run: RunSettings, training: TrainingSetti
     Raises:
         TrainingError: a patient, a slide or copies of a slide stand in two splits; no patch has a
             label; a split has no labelled patch; a class has none in training; the joint batch is
-            larger than the training set; the file of weights to start from is missing.
+            larger than the training set; the file of weights to start from is missing; the run
+            shall learn something else than classes.
     """
-    _check_no_leak(index)
-    if not (index.table["label"] >= 0).any():
+    if run.target.kind is not TargetKind.CLASSES:
         raise TrainingError(
-            f"none of the {len(index.table)} patches has a label",
-            _INDEX,
-            "Give slides an annotation, or a label in the slide table",
+            f"{run.target.kind} cannot be trained yet", "target.kind of the run", "Choose classes"
         )
-    for split in SPLITS:
-        _check_not_empty(index.table, split)
-    _check_classes(index)
+    _check_no_leak(index)
+    check_targets(class_targets(index), index.table["split"])
     _check_batch(len(labelled(index.table, "train")), run, training)
     if run.weights is not None and not run.weights.is_file():
         raise TrainingError("the file is not there", str(run.weights), "Correct weights of the run")
@@ -78,32 +78,6 @@ def _listed(leaks: pd.Series) -> str:
 def _shortened(leaks: Sequence[str]) -> str:
     more = len(leaks) - _MOST_NAMES
     return ", ".join(leaks[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _check_not_empty(table: pd.DataFrame, split: str) -> None:
-    if labelled(table, split).empty:
-        raise TrainingError(
-            f"split {split!r} has no labelled patch",
-            _INDEX,
-            "Add slides, or change split.* or the column split of the slide table",
-        )
-
-
-def _check_classes(index: PatchIndex) -> None:
-    missing = list(_classes_without_samples(index))
-    if missing:
-        raise TrainingError(
-            f"no training patch of class {', '.join(missing)}",
-            _INDEX,
-            "Add slides that show it, or move some to split train",
-        )
-
-
-def _classes_without_samples(index: PatchIndex) -> Iterator[str]:
-    present = set(labelled(index.table, "train")["label"].unique().tolist())
-    for label, name in enumerate(index.classes):
-        if label not in present:
-            yield name
 
 
 def _check_batch(samples: int, run: RunSettings, training: TrainingSettings) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from lamella.datasets.settings import AugmentSettings, Sampling
+from lamella.datasets.settings import AugmentSettings, Sampling, TargetKind, TargetSettings
 from lamella.models.settings import HeadSettings, Preparation
 from lamella.settings import Device, Settings
 
@@ -72,6 +72,9 @@ class RunSettings(Settings):
 
     head: HeadSettings = HeadSettings()
     """What stands between the network's pooled features and its outputs."""
+
+    target: TargetSettings = TargetSettings()
+    """What is learned: classes, labels that do not exclude each other, or numbers."""
 
     weights: Path | None = None
     """File with weights to start from, relative to the folder that Snakemake works in:
@@ -174,6 +177,14 @@ class RunSettings(Settings):
         for name in ("channels_last", "compile"):
             if getattr(self, name):
                 raise ValueError(f"{name} is for framework torch")
+        return self
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.sampling is Sampling.BALANCED and self.target.kind is not TargetKind.CLASSES:
+            raise ValueError(
+                f"sampling is balanced, which needs classes; target.kind is {self.target.kind}"
+            )
         return self
 
 

@@ -79,7 +79,9 @@ def train_model(
         remark = index_remark(patches)
         write_results(output_folder, model, progress, judged, training, remark=remark)
         metrics = read_json(output_folder / METRICS)
-        record = training_record(metrics, progress, index=index, started_ms=started_ms)
+        record = training_record(
+            metrics, progress, index=index, started_ms=started_ms, usage=progress.usage
+        )
         track(record, output_folder, tracking)
         figures = {key: metrics["test"][key] for key in ("n", "auc", "balanced_accuracy", "loss")}
         _logger.info("done: best epoch %d, test %s", progress.best_epoch, figures)
@@ -91,9 +93,10 @@ def _train(trainer: Trainer, state: StateFolder, *, checkpoint_minutes: float) -
     lines = ProgressLines(
         epochs=trainer.run.epochs, steps=trainer.steps, first=course, speaks=trainer.group.rank == 0
     )
-    keeper = Keeper(trainer, state, minutes=checkpoint_minutes)
+    keeper, meter = Keeper(trainer, state, minutes=checkpoint_minutes), trainer.usage_meter()
     with listening() as request:
         while not progress.is_over(trainer.run):
+            meter.start()
             for due, stop in trainer.learn(course, lambda: (keeper.is_due, request.asked)):
                 lines.step(course)
                 if due or stop:
@@ -101,6 +104,7 @@ def _train(trainer: Trainer, state: StateFolder, *, checkpoint_minutes: float) -
                 if stop:
                     _stop(trainer, course)
             result = trainer.finish(course)
+            progress.usage.append(trainer.group.gather(meter.stop()))
             probabilities = trainer.probabilities("validation", course.epoch)
             validation = trainer.judge("validation", probabilities)
             _advance(progress, result, validation, seconds=course.seconds)

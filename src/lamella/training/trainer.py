@@ -12,6 +12,7 @@ from lamella.datasets.patches import PatchDataset
 from lamella.evaluation.metrics import Metrics, classification_metrics
 from lamella.models.weights import Weights
 from lamella.patches.index import PatchIndex
+from lamella.settings import Device
 from lamella.training.checkpoint import Checkpoint
 from lamella.training.checks import SPLITS
 from lamella.training.course import Course
@@ -19,7 +20,8 @@ from lamella.training.finite import check_finite, not_finite
 from lamella.training.group import Group
 from lamella.training.learner import Learner, build_learner
 from lamella.training.rate import learning_rate
-from lamella.training.settings import RunSettings, TrainingSettings
+from lamella.training.settings import Framework, RunSettings, TrainingSettings
+from lamella.training.usage import UsageMeter
 
 Probabilities = NDArray[np.float32]
 """Shape ``(n, classes)``; rows sum to 1."""
@@ -57,6 +59,7 @@ class Trainer:
         schedule: Which rank sees which sample when.
         classes: Number of classes.
         steps: Steps per epoch.
+        device: Where the network is.
     """
 
     run: RunSettings
@@ -66,6 +69,7 @@ class Trainer:
     schedule: Schedule
     classes: int
     steps: int
+    device: Device
 
     @classmethod
     def build(
@@ -102,12 +106,18 @@ class Trainer:
             schedule=schedule,
             classes=len(index.classes),
             steps=len(schedule.joint_batches(datasets["train"].labels, epoch=1)),
+            device=training.device,
         )
 
     @property
     def group(self) -> Group:
         """All ranks."""
         return self.learner.group
+
+    def usage_meter(self) -> UsageMeter:
+        """Return what measures this rank; the memory of a GPU is told by torch, of its own use."""
+        of_torch = self.run.framework is Framework.TORCH
+        return UsageMeter(self.device if of_torch else Device.CPU)
 
     def state(self) -> dict[str, Any]:
         """Return all that is the same on every rank between two steps."""

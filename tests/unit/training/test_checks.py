@@ -93,3 +93,10 @@ def test_remedy_of_a_joint_batch_that_is_too_large_is_no_batch_size_that_is_refu
     with pytest.raises(TrainingError, match="Lower accumulate of the run") as error:
         check_trainable(index, RunSettings(batch_size=4, accumulate=15), ONE)
     assert "at most" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["multi_label", "regression"])
+def test_targets_that_no_training_learns_yet_are_refused_and_not_taken_for_classes(index, kind):
+    run = RunSettings(target={"kind": kind, "columns": ["age"]})
+    with pytest.raises(TrainingError, match=f"target.kind of the run: {kind} cannot be trained"):
+        check_trainable(index, run, ONE)

@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from lamella.datasets.settings import TargetSettings
 from lamella.training.settings import RunSettings, TrainingSettings
 
 RUNS = {"a": RunSettings(), "b": RunSettings(epochs=2)}
@@ -62,3 +63,16 @@ def test_float16_is_refused_on_the_processor():
     with pytest.raises(ValidationError, match="run 'half' is float16, which needs device: cuda"):
         TrainingSettings(runs=runs)
     assert TrainingSettings(runs=runs, device="cuda").runs == runs
+
+
+def test_a_run_learns_classes_unless_it_says_otherwise():
+    assert RunSettings().target == TargetSettings(kind="classes")
+    run = RunSettings(target={"kind": "regression", "columns": ["age"]})
+    assert RunSettings.from_params(run.as_params()) == run
+
+
+def test_balanced_sampling_needs_classes():
+    labels = {"kind": "multi_label", "columns": ["er"]}
+    with pytest.raises(ValidationError, match=r"sampling is balanced, .*\.kind is multi_label"):
+        RunSettings(sampling="balanced", target=labels)
+    assert RunSettings(sampling="natural", target=labels).target.columns == ("er",)

@@ -17,49 +17,37 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from lamella.datasets.batches import Batch
+from lamella.patches.index import PatchIndex
+from lamella.training.finite import check_finite
+from lamella.training.learner import build_learner
 from lamella.training.lifeline import end_with_launcher
-from lamella.training.settings import Backend, RunSettings
+from lamella.training.settings import Backend, Framework, RunSettings, TrainingSettings
 
 WARM_UP = 2
 
 
 def seconds_per_step(backend: Backend, run: RunSettings, size: int, steps: int) -> float:
     """Return the median over the steps of one rank."""
-    import torch
-    from lamella.training.arithmetic import prepare_arithmetic
-    from lamella.training.optimiser import build_optimiser
-    from lamella.training.step import backward, check_finite
-
-    from lamella.models.networks import build_network
-    from lamella.models.preprocess import Preprocessing
-    from lamella.settings import Device
-    from lamella.training.group import join_group
-
-    group = join_group(backend)
-    arithmetic = prepare_arithmetic(run, Device.CPU, rank=group.rank)
-    torch.manual_seed(0)
-    network = build_network(run.model, 2).train()
-    group.share_weights(network)
-    learner = group.replica(network, parts=1)
-    optimiser = group.averaging(build_optimiser(network, run), network, parts=1)
+    index = PatchIndex(pd.DataFrame(), ("normal", "tumor"), size, mpp=0.5, digest="", folder=Path())
+    processes = 1 if backend is Backend.NONE else 2
+    training = TrainingSettings(backend=backend, processes=processes, runs={"run": run})
+    learner = build_learner(index, run, seed=0, training=training)
+    group, count = learner.group, run.batch_size
     generator = np.random.default_rng(group.rank)
-    count = run.batch_size
     images = generator.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     batch = Batch(np.arange(count), images, np.arange(count) % 2, count * group.size)
-    preprocessing = Preprocessing()
+    learner.start_learning(seed=0)
     seconds = []
     for _ in range(WARM_UP + steps):
         started = time.perf_counter()
-        optimiser.zero_grad()
-        loss = backward(learner, preprocessing, batch, arithmetic, ranks=group.size)
-        check_finite(loss, group, "benchmark")
-        group.average_gradients(optimiser)
-        with group.stepping(optimiser):
-            optimiser.step()
+        check_finite(learner.backward(batch), group, "benchmark")
+        learner.step(run.learning_rate)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[WARM_UP:])
 
@@ -68,7 +56,7 @@ def strangers(count: int, words: list[str]) -> float:
     """Return the seconds per step of processes that run beside each other."""
     command = [sys.executable, __file__, *words, "--rank", Backend.NONE]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-    return statistics.fmean(json.loads(each.communicate()[0]) for each in started)
+    return statistics.fmean(json.loads(each.communicate()[0].splitlines()[-1]) for each in started)
 
 
 def ranks(backend: Backend, words: list[str]) -> float:
@@ -94,6 +82,7 @@ def ranks(backend: Backend, words: list[str]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="resnet50")
+    parser.add_argument("--framework", type=Framework, default=Framework.TORCH)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--steps", type=int, default=20)
@@ -103,21 +92,25 @@ def main() -> None:
     if options.rank is not None:
         if options.rank is not Backend.NONE:
             end_with_launcher()
-        run = RunSettings(model=options.model, batch_size=options.batch_size)
+        run = RunSettings(
+            framework=options.framework, model=options.model, batch_size=options.batch_size
+        )
         print(seconds_per_step(options.rank, run, options.size, options.steps))
         return
     words = [
         *("--model", options.model, "--size", str(options.size), "--steps", str(options.steps)),
-        *("--batch-size", str(options.batch_size)),
+        *("--batch-size", str(options.batch_size), "--framework", options.framework),
     ]
     ways = {
         "one process": lambda: strangers(1, words),
         "two strangers": lambda: strangers(2, words),
         "two ranks, horovod": lambda: ranks(Backend.HOROVOD, words),
-        "two ranks, torch": lambda: ranks(Backend.TORCH, words),
     }
+    if options.framework is Framework.TORCH:
+        ways["two ranks, torch"] = lambda: ranks(Backend.TORCH, words)
     rounds = [{name: way() for name, way in ways.items()} for _ in range(options.rounds)]
-    print(f"{options.model}, {options.size} px, {options.batch_size} a rank, one thread a rank")
+    what = f"{options.framework}, {options.model}, {options.size} px"
+    print(f"{what}, {options.batch_size} a rank, one thread a rank")
     for name in ways:
         count = 1 if name == "one process" else 2
         step = statistics.median(each[name] for each in rounds)

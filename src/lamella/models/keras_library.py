@@ -24,6 +24,8 @@ def load_tensorflow() -> Any:
     Torch's compiler is loaded before it: loaded after it, it crashes the process (torch 2.13 and
     TensorFlow 2.21).
     """
+    # Keras is loaded with it, and a backend that the user's shell names would count.
+    os.environ["KERAS_BACKEND"] = KerasBackend.TENSORFLOW
     # TensorFlow tells of its processor and of absent GPUs; what goes wrong is raised nevertheless.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import_module("torch._dynamo")

@@ -1,6 +1,7 @@
 """Train a network for one seed: every rank runs this, from top to bottom."""
 
 import logging
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -93,8 +94,8 @@ def _train(trainer: Trainer, state: StateFolder, *, checkpoint_minutes: float) -
     lines = ProgressLines(
         epochs=trainer.run.epochs, steps=trainer.steps, first=course, speaks=trainer.group.rank == 0
     )
-    keeper, meter = Keeper(trainer, state, minutes=checkpoint_minutes), trainer.usage_meter()
-    with listening() as request:
+    keeper = Keeper(trainer, state, minutes=checkpoint_minutes)
+    with listening() as request, closing(trainer.usage_meter()) as meter:
         while not progress.is_over(trainer.run):
             meter.start()
             for due, stop in trainer.learn(course, lambda: (keeper.is_due, request.asked)):

@@ -36,7 +36,7 @@ class UsageMeter:
 
     def start(self) -> None:
         """Begin to measure; what was being measured is dropped."""
-        self._end()
+        self.close()
         self._resident = [self._resident_now()]
         self._began_s, self._busy_s = time.monotonic(), self._busy_now_s()
         if self._device is Device.CUDA:
@@ -59,7 +59,7 @@ class UsageMeter:
         """
         if self._thread is None:
             raise RuntimeError("stop() without start()")
-        self._end()
+        self.close()
         self._resident.append(self._resident_now())
         passed_s = time.monotonic() - self._began_s
         busy_s = self._busy_now_s() - self._busy_s
@@ -70,7 +70,8 @@ class UsageMeter:
             **self._of_gpu(),
         }
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """End measuring, and drop what was measured since ``start``."""
         if self._thread is not None:
             self._ended.set()
             self._thread.join()

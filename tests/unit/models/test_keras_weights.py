@@ -7,7 +7,11 @@ import torch
 
 from lamella.errors import TrainingError
 from lamella.models.keras_library import KerasBackend, load_keras
-from lamella.models.keras_networks import build_keras_network, stored_variables
+from lamella.models.keras_networks import (
+    build_keras_network,
+    check_keras_size,
+    stored_variables,
+)
 from lamella.models.keras_weights import freeze_keras, load_keras_weights
 from lamella.models.preprocess import Preprocessing
 from lamella.models.settings import HeadSettings, Preparation
@@ -46,9 +50,13 @@ def write(keras, path, name, *, classifier):
     return network
 
 
-def features(network, images):
+def seen(keras, network, images):
+    """Return what the first normalisation makes of images, without the border."""
+    kind = keras.layers.BatchNormalization
+    first = next(layer for layer in network.body.layers if isinstance(layer, kind))
     with torch.no_grad():
-        return network.body(images, training=False).numpy()
+        maps = keras.Model(network.body.input, first.output)(images, training=False)
+    return maps[:, :, 2:-2, 2:-2].numpy()
 
 
 @pytest.mark.parametrize("name", ["resnet50", "inception_v3"])
@@ -61,18 +69,16 @@ def test_weights_of_keras_see_what_keras_would_have_shown_them(keras, tmp_path, 
     shown = of_keras.preprocess_input(
         patches.astype(np.float32).transpose(0, 3, 1, 2), data_format="channels_first"
     )
-    expected = features(offered, torch.from_numpy(np.ascontiguousarray(shown)))
+    expected = seen(keras, offered, torch.from_numpy(np.ascontiguousarray(shown)))
 
     network = build(keras, name)
     load_keras_weights(network, path, prepared=Preparation.KERAS)
-    found = features(network, Preprocessing()(torch.from_numpy(patches)))
-    spread = expected.std()
-    # The border of a ResNet is half a level off; all else is rounding.
-    assert np.abs(found - expected).max() < (0.05 if name == "resnet50" else 1e-3) * spread
+    found = seen(keras, network, Preprocessing()(torch.from_numpy(patches)))
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
     load_keras_weights(network, path, prepared=Preparation.LAMELLA)
-    unturned = features(network, Preprocessing()(torch.from_numpy(patches)))
-    assert np.abs(unturned - expected).max() > 0.5 * spread
+    unturned = seen(keras, network, Preprocessing()(torch.from_numpy(patches)))
+    assert np.abs(unturned - expected).max() > 0.1 * np.abs(expected).max()
 
 
 def test_weights_of_another_network_are_refused(keras, tmp_path):
@@ -106,3 +112,10 @@ def test_frozen_layers_keep_their_statistics_and_the_others_learn(keras):
 def test_pattern_that_matches_nothing_is_refused(keras):
     with pytest.raises(TrainingError, match=r"'layer1\.\*' matches no parameter .*conv1"):
         freeze_keras(keras, build(keras, "resnet50").model, ["layer1.*"])
+
+
+def test_patches_below_the_least_size_of_inception_are_refused(keras):
+    network = build_keras_network(keras, "inception_v3", 2, HeadSettings())
+    check_keras_size(network, "inception_v3", 75)
+    with pytest.raises(TrainingError, match="does not take patches of 48 pixels"):
+        check_keras_size(network, "inception_v3", 48)

@@ -197,12 +197,6 @@ def test_optimisers_step_as_those_of_torch():
         assert found[kind] < 3e-6
 
 
-def test_patches_below_the_least_size_of_inception_are_refused(cohort, tmp_path):
-    run = RUN.model_copy(update={"model": "inception_v3"})
-    assert start(cohort, tmp_path, run).wait() == 1
-    assert "the network does not take patches of 32 pixels" in (tmp_path / "log").read_text()
-
-
 @pytest.mark.parametrize(
     ("settings", "error"),
     [

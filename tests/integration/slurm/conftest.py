@@ -3,6 +3,7 @@
 import os
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,7 +50,11 @@ class Cluster:
 
     def ask(self, *command: str | Path) -> str:
         ended = subprocess.run(
-            list(map(str, command)), env=self.environment, capture_output=True, text=True
+            list(map(str, command)),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert ended.returncode == 0, ended.stderr
         return ended.stdout.strip()
@@ -73,6 +78,9 @@ class Cluster:
     def hasten(self, job: str) -> None:
         """Have a job that is queued again start now: SLURM would let two minutes pass."""
         wait_for(lambda: self.facts(job)["JobState"] == "PENDING", f"job {job} queued again")
+        # Until its nodes are free, its first end would count as that of its second start.
+        idle = {"idle"}
+        wait_for(lambda: set(self.ask("sinfo", "-h", "-o", "%T").split()) == idle, "idle nodes")
         self.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
@@ -80,19 +88,18 @@ class Cluster:
 def cluster() -> Iterator[Cluster]:
     """Start the cluster for all tests that want it."""
     # A socket's path may have 107 characters: not below pytest's folder.
-    with tempfile.TemporaryDirectory(prefix="lamella-slurm-") as name:
-        folder = Path(name)
-        try:
-            started = subprocess.run(
-                [HERE / "start.sh", folder], stderr=subprocess.PIPE, text=True, check=False
-            )
-            if started.returncode in {2, 3}:
-                pytest.skip(f"no SLURM for the tests: {started.stderr.strip().splitlines()[-1]}")
-            assert started.returncode == 0, started.stderr
-            yield Cluster(folder)
-        finally:
-            subprocess.run([HERE / "stop.sh", folder], check=True)
-            folder.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="lamella-slurm-"))
+    try:
+        started = subprocess.run(
+            [HERE / "start.sh", folder], stderr=subprocess.PIPE, text=True, check=False
+        )
+        if started.returncode in {2, 3}:
+            pytest.skip(f"no SLURM for the tests: {started.stderr.strip().splitlines()[-1]}")
+        assert started.returncode == 0, started.stderr
+        yield Cluster(folder)
+    finally:
+        subprocess.run([HERE / "stop.sh", folder], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Trainings:

@@ -288,6 +288,7 @@ start_slurm() {
 case $FOLDER in *[[:space:]]*) stop_with 2 "FOLDER holds a space: $FOLDER" ;; esac
 refuse_another
 mkdir -p "$ETC" "$LOG" "$RUN"
+chmod a+x "$FOLDER" # munge wants its socket within everybody's reach
 exec 9>"$FOLDER/lock"
 flock -w 120 9 || stop_with 1 "another start.sh works in $FOLDER"
 install_packages

@@ -28,33 +28,34 @@ def is_under_way(folder: Path) -> bool:
 
 
 @pytest.fixture(scope="module", params=[Backend.HOROVOD, Backend.TORCH])
-def backend(request) -> Backend:
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def local(trainings, tmp_path_factory, backend) -> Path:
-    """The results of two ranks on one node, outside SLURM."""
+def local(request, trainings, tmp_path_factory) -> tuple[Backend, Path]:
+    """A backend, and the results of two ranks on one node, outside SLURM."""
     folder = tmp_path_factory.mktemp("local")
-    subprocess.run(trainings.command(folder, backend, nodes=1), check=True)
-    return folder
+    subprocess.run(trainings.command(folder, request.param, nodes=1), check=True)
+    return request.param, folder
+
+
+def is_same(folder: Path, other: Path) -> bool:
+    same_bits = (folder / "best.pt").read_bytes() == (other / "best.pt").read_bytes()
+    return same_bits and curves(folder) == curves(other)
 
 
 def test_two_nodes_train_the_same_network_as_two_local_processes(
-    cluster, trainings, tmp_path, local, backend
+    cluster, trainings, tmp_path, local
 ):
+    backend, results = local
     job = cluster.submit(trainings.script(tmp_path, backend))
     assert cluster.wait(job) == "0:0", (tmp_path / "log").read_text()
     log = (tmp_path / "log").read_text()
     assert "rank 0: sits on cpu1, network lo" in log
     assert "rank 1: sits on cpu2, network lo" in log
-    assert (tmp_path / "best.pt").read_bytes() == (local / "best.pt").read_bytes()
-    assert curves(tmp_path) == curves(local)
+    assert is_same(tmp_path, results)
 
 
 def test_signal_before_the_time_limit_queues_the_job_again_and_it_ends_in_the_same_bits(
-    cluster, trainings, tmp_path, local, backend
+    cluster, trainings, tmp_path, local
 ):
+    backend, results = local
     job = cluster.submit(trainings.script(tmp_path, backend))
     trainings.wait_for(lambda: is_under_way(tmp_path), "a checkpoint")
     # What `--signal=B:USR1@…` sends.
@@ -67,14 +68,11 @@ def test_signal_before_the_time_limit_queues_the_job_again_and_it_ends_in_the_sa
     assert cluster.wait(job) == "0:0", (tmp_path / "log").read_text()
     assert cluster.facts(job)["Restarts"] == "1"
     assert "rank 0: going on after epoch" in (tmp_path / "log").read_text()
-    assert (tmp_path / "best.pt").read_bytes() == (local / "best.pt").read_bytes()
-    assert curves(tmp_path) == curves(local)
+    assert is_same(tmp_path, results)
 
 
-def test_rank_killed_on_the_second_node_ends_the_other_and_is_named(
-    cluster, trainings, tmp_path, backend
-):
-    job = cluster.submit(trainings.script(tmp_path, backend, epochs=LONG))
+def test_rank_killed_on_the_second_node_ends_the_other_and_is_named(cluster, trainings, tmp_path):
+    job = cluster.submit(trainings.script(tmp_path, Backend.HOROVOD, epochs=LONG))
     trainings.wait_for(lambda: is_under_way(tmp_path), "a checkpoint")
     os.kill(trainings.ranks(tmp_path)[1], signal.SIGKILL)
     assert cluster.wait(job) == "1:0"

@@ -45,6 +45,7 @@ class Cluster:
         return {
             **os.environ,
             "SLURM_CONF": str(self.folder / "etc-lamella-slurm" / "slurm.conf"),
+            "SLURM_TIME_FORMAT": "%s",
             "PATH": f"{os.environ['PATH']}:/usr/sbin",
         }
 
@@ -65,6 +66,10 @@ class Cluster:
         shape = ("--nodes=2", "--ntasks-per-node=1", "--mem=3000")
         return self.ask("sbatch", "--parsable", *shape, log, *options, script)
 
+    def jobs(self) -> list[str]:
+        """Return the numbers of all jobs that wait or run."""
+        return self.ask("squeue", "-h", "-o", "%A").split()
+
     def facts(self, job: str) -> dict[str, str]:
         words = self.ask("scontrol", "show", "job", "-o", job).split()
         return dict(word.partition("=")[::2] for word in words)
@@ -77,11 +82,17 @@ class Cluster:
 
     def hasten(self, job: str) -> None:
         """Have a job that is queued again start now: SLURM would let two minutes pass."""
-        wait_for(lambda: self.facts(job)["JobState"] == "PENDING", f"job {job} queued again")
+        wait_for(lambda: self.facts(job)["Restarts"] == "1", f"job {job} queued again")
         # Until its nodes are free, its first end would count as that of its second start.
-        idle = {"idle"}
-        wait_for(lambda: set(self.ask("sinfo", "-h", "-o", "%T").split()) == idle, "idle nodes")
-        self.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+        wait_for(self.is_idle, "idle nodes")
+        self.start_now(job)
+
+    def is_idle(self) -> bool:
+        return set(self.ask("sinfo", "-h", "-o", "%T").split()) == {"idle"}
+
+    def start_now(self, job: str) -> None:
+        if self.facts(job)["JobState"] == "PENDING":
+            self.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
 @pytest.fixture(scope="session")
@@ -107,8 +118,15 @@ class Trainings:
 
     wait_for = staticmethod(wait_for)
 
-    def __init__(self, index: Path) -> None:
-        self.index = index
+    def __init__(self, folder: Path) -> None:
+        self.index = self.draw(folder)
+
+    def draw(self, folder: Path) -> Path:
+        """Write five slides with 20 to 16 patches of 32 pixels, and return their index."""
+        drawing = runpy.run_path(str(REPOSITORY / "tests/unit/training/conftest.py"))
+        folder.mkdir(parents=True, exist_ok=True)
+        index: Path = drawing["draw_cohort"](folder, per_slide=20)
+        return index
 
     def command(self, folder: Path, backend: Backend, *, nodes: int, epochs: int = 8) -> list[str]:
         """Return the call that trains into a folder."""
@@ -146,18 +164,17 @@ class Trainings:
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 words = (process / "cmdline").read_bytes().split(b"\0")
+                # srun has the same words, further behind.
+                if b"rank" not in words[:3] or str(folder).encode() not in words:
+                    continue
                 variables = (process / "environ").read_bytes().split(b"\0")
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            # srun has the same words.
-            if b"rank" in words[:3] and str(folder).encode() in words:
-                number = next(each for each in variables if each.startswith(b"SLURM_PROCID="))
-                found[int(number.partition(b"=")[2])] = int(process.name)
+            number = next(each for each in variables if each.startswith(b"SLURM_PROCID="))
+            found[int(number.partition(b"=")[2])] = int(process.name)
         return found
 
 
 @pytest.fixture(scope="session")
 def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
-    """Trainings on five slides with 20 to 16 patches of 32 pixels."""
-    drawing = runpy.run_path(str(REPOSITORY / "tests/unit/training/conftest.py"))
-    return Trainings(drawing["draw_cohort"](tmp_path_factory.mktemp("cohort"), per_slide=20))
+    return Trainings(tmp_path_factory.mktemp("cohort"))

@@ -52,6 +52,7 @@ def test_two_nodes_train_the_same_network_as_two_local_processes(
     assert is_same(tmp_path, results)
 
 
+@pytest.mark.parametrize("local", [Backend.HOROVOD], indirect=True)
 def test_signal_before_the_time_limit_queues_the_job_again_and_it_ends_in_the_same_bits(
     cluster, trainings, tmp_path, local
 ):

@@ -1,0 +1,24 @@
+"""A training that has nothing to do: it waits for the wish to stop, and ends well the second time.
+
+Arguments: FOLDER MARGIN_S.
+"""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from lamella.training.stopping import EXIT_STOPPED, listening
+from lamella.training.time_limit import kept_within_time_limit
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    again = "SLURM_RESTART_COUNT" in os.environ
+    with kept_within_time_limit(float(sys.argv[2])), listening() as request:
+        while not again and not request.asked:
+            time.sleep(0.05)
+        with (Path(sys.argv[1]) / "ends").open("a") as ends:
+            ends.write(f"{time.time()}\n")
+        if not again:
+            raise SystemExit(EXIT_STOPPED)

@@ -88,7 +88,11 @@ class Cluster:
     def start_soon(self, job: str) -> None:
         """Have a job that waits for its time start soon; any other is left alone."""
         facts = self.facts(job)
-        if facts["JobState"] == "PENDING" and float(facts["StartTime"]) > time.time() + 30:
+        starts = facts["StartTime"]
+        # "Unknown" before its first start.
+        if facts["JobState"] != "PENDING" or not starts.isdigit():
+            return
+        if float(starts) > time.time() + 30:
             # A second start in the same second as the first end is refused as out of date.
             self.ask("scontrol", "update", f"JobId={job}", "StartTime=now+4")
 

@@ -1,6 +1,6 @@
 """A training that has nothing to do: it waits for the wish to stop, and ends well the second time.
 
-Arguments: FOLDER MARGIN_S.
+Arguments: FOLDER MARGIN_S. The seconds that it waited are written into the folder.
 """
 
 import logging
@@ -14,11 +14,11 @@ from lamella.training.time_limit import kept_within_time_limit
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
+    begun = time.monotonic()
     again = "SLURM_RESTART_COUNT" in os.environ
     with kept_within_time_limit(float(sys.argv[2])), listening() as request:
         while not again and not request.asked:
             time.sleep(0.05)
-        with (Path(sys.argv[1]) / "ends").open("a") as ends:
-            ends.write(f"{time.time()}\n")
         if not again:
+            (Path(sys.argv[1]) / "waited").write_text(str(time.monotonic() - begun))
             raise SystemExit(EXIT_STOPPED)

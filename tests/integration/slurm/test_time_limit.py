@@ -37,9 +37,11 @@ def test_job_that_may_not_be_queued_again_ends_with_the_code_that_says_so(
 
 def test_cancelled_job_is_not_queued_again(cluster, trainings, tmp_path):
     job = cluster.submit(script(trainings, tmp_path, 40), "--time=10")
-    trainings.wait_for(lambda: cluster.facts(job)["JobState"] == "RUNNING", "the start")
-    trainings.wait_for((tmp_path / "job.log").exists, "the program")
+    trainings.wait_for((tmp_path / "listens").exists, "the program")
     cluster.ask("scancel", job)
     cluster.wait(job)
+    trainings.wait_for((tmp_path / "waited").exists, "the stop")
     facts = cluster.facts(job)
     assert (facts["JobState"], facts["Restarts"]) == ("CANCELLED", "0")
+    said = f"SLURM job {job} is not queued again: it is being ended"
+    trainings.wait_for(lambda: said in (tmp_path / "job.log").read_text(), said)

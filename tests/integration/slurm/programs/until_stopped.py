@@ -1,6 +1,7 @@
 """A training that has nothing to do: it waits for the wish to stop, and ends well the second time.
 
-Arguments: FOLDER MARGIN_S. The seconds that it waited are written into the folder.
+Arguments: FOLDER MARGIN_S. The seconds that it waited are written into the folder,
+and a file ``listens`` once it does.
 """
 
 import logging
@@ -17,6 +18,7 @@ if __name__ == "__main__":
     begun = time.monotonic()
     again = "SLURM_RESTART_COUNT" in os.environ
     with kept_within_time_limit(float(sys.argv[2])), listening() as request:
+        (Path(sys.argv[1]) / "listens").touch()
         while not again and not request.asked:
             time.sleep(0.05)
         if not again:

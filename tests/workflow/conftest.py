@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
+LOCAL = REPOSITORY / "profiles" / "local"
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,14 @@ class Workplace:
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join(lines) + "\n")
 
-    def snakemake(self, *arguments: str | Path) -> Answer:
+    def snakemake(self, *arguments: str | Path, profile: Path = LOCAL) -> Answer:
         ended = subprocess.run(
             [
                 Path(sys.executable).with_name("snakemake"),
                 "--snakefile",
                 REPOSITORY / "Snakefile",
                 "--profile",
-                REPOSITORY / "profiles" / "local",
+                profile,
                 *arguments,
             ],
             cwd=self.folder,

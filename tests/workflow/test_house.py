@@ -74,7 +74,12 @@ def test_readme_is_at_most_150_lines_and_its_links_lead_somewhere():
 
 
 def test_shell_scripts_stop_at_errors_and_are_executable():
-    scripts = [*(REPOSITORY / "scripts").glob("*.sh"), REPOSITORY / ".ci" / "run"]
+    slurm = REPOSITORY / "tests/integration/slurm"
+    scripts = [
+        *(REPOSITORY / "scripts").glob("*.sh"),
+        *slurm.glob("*.sh"),
+        REPOSITORY / ".ci" / "run",
+    ]
     for script in scripts:
         assert re.search(r"^set -e?uo pipefail$", script.read_text(), re.MULTILINE), script.name
         assert os.access(script, os.X_OK), script.name

@@ -1,9 +1,13 @@
 """Which jobs are planned, and what a change replans."""
 
 import os
+import re
 import resource
+from pathlib import Path
 
 import pytest
+
+REPOSITORY = Path(__file__).parents[2]
 
 ENDS = {"build_report": 1, "check_failures": 1, "all": 1}
 TIMED = {"benchmark_engine": 3, "summarise_benchmark": 1}
@@ -43,6 +47,36 @@ def test_jobs_follow_from_runs_seeds_and_engines(workplace):
     assert (jobs["train_model"], jobs["export_model"], jobs["check_parity"]) == (6, 2, 2)
     assert (jobs["predict_slides"], jobs["explain_patches"]) == (2, 2)
     assert (jobs["benchmark_engine"], jobs["segment_tissue"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("training", "resources"),
+    [
+        ({"processes": 4}, {"mem_mb": "32000"}),
+        (
+            {"processes": 4, "nodes": 2},
+            {"mem_mb": "16000", "nodes": "2", "tasks_per_node": "2", "mpi": "srun"},
+        ),
+        (
+            {"processes": 2, "nodes": 2},
+            {"mem_mb": "8000", "nodes": "2", "tasks": "2", "mpi": "srun"},
+        ),
+    ],
+)
+def test_training_asks_for_tasks_on_its_nodes_and_memory_per_node(workplace, training, resources):
+    workplace.write_config({"training": {"backend": "torch", **training}})
+    plan = workplace.snakemake("--dry-run", "train").text
+    job = plan[plan.index("rule train_model:") :].partition("Shell command:")[0]
+    found = dict(re.findall(r"(mem_mb|nodes|tasks|tasks_per_node|mpi)=(\w+)", job))
+    assert found == resources
+    # Of one process on several nodes, where SLURM multiplies them; else of all.
+    assert ("threads: " in job) == ("nodes" not in training)
+
+
+def test_cluster_profile_plans_without_a_number_of_cores(workplace):
+    profile = REPOSITORY / "profiles" / "slurm"
+    plan = workplace.snakemake("--dry-run", profile=profile)
+    assert plan.jobs["benchmark_engine"] == 3, plan.text
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,17 @@ def fleet_memory_mb(wildcards, threads, attempt):
     return int(1000 + threads * SETTINGS.fleet.worker_memory_mib * 1.05) * attempt
 
 
+def several_nodes(training):
+    """Give a training on several nodes the resources that the SLURM plugin asks for it."""
+    if training.nodes == 1:
+        return {}
+    each = training.processes_per_node
+    # The plugin takes the one or the other, and tasks_per_node only above 1.
+    tasks = {"tasks_per_node": each} if each > 1 else {"tasks": training.nodes}
+    # With "mpi" it starts the rule's command once, not by srun, which the launcher calls itself.
+    return {"nodes": training.nodes, "mpi": "srun", **tasks}
+
+
 wildcard_constraints:
     run=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     seed=r"\d+",

@@ -20,11 +20,16 @@ rule train_model:
         "results/logs/train_model/{run}/seed{seed}.log",
     benchmark:
         "results/timings/train_model/{run}/seed{seed}.tsv"
+    # On several nodes SLURM multiplies it by the number of processes.
     threads:
-        lambda wildcards: SETTINGS.training.processes
-        * SETTINGS.training.runs[wildcards.run].threads
+        lambda wildcards: SETTINGS.training.runs[wildcards.run].threads
+        * (SETTINGS.training.processes if SETTINGS.training.nodes == 1 else 1)
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * SETTINGS.training.processes * attempt,
+        **several_nodes(SETTINGS.training),
+        # On each node.
+        mem_mb=lambda wildcards, attempt: 8000
+        * SETTINGS.training.processes_per_node
+        * attempt,
         runtime=lambda wildcards, attempt: 720 * attempt,
     params:
         folder=subpath(output.metrics, parent=True),

@@ -17,8 +17,9 @@ rule benchmark_engine:
         result="results/benchmark/{case}/{engine}.json",
     log:
         "results/logs/benchmark_engine/{case}/{engine}.log",
-    # On one machine all of its cores, so that nothing else runs beside a measurement.
-    threads: workflow.cores or SETTINGS.benchmark.threads
+    # On one machine all of its cores, so that nothing else runs beside a measurement. On a cluster
+    # there is no such number, and `workflow.cores` would raise.
+    threads: workflow.resource_settings.cores or SETTINGS.benchmark.threads
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=60,

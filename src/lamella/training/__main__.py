@@ -14,8 +14,9 @@ Writes ``best.pt``, ``history.tsv``, ``predictions.parquet``, ``pictures/`` and,
 ``metrics.json`` into the output folder, and keeps its resumable state in ``state/`` there. With
 ``backend: none`` the network is trained in this process; else this process starts
 ``training.processes`` ranks of itself (``python -m lamella.training.rank``, the same arguments),
-logs what they say and ends them all when one dies. SIGUSR1 and SIGTERM ask it to keep its state
-after the next step and to end.
+here or, with ``training.nodes``, on the nodes of its SLURM job; it logs what they say and ends them
+all when one dies. SIGUSR1 and SIGTERM ask it to keep its state after the next step and to end. In a
+SLURM job it does so by itself before the time limit, and the job goes back to the queue.
 
 Exit codes: 0; 1 for an error whose line stands in the log; 75 when a signal has stopped it and it
 goes on when started again; 128 + n after another signal n, or where it could not stop in time.
@@ -30,6 +31,10 @@ from lamella.patches.index import read_index
 from lamella.training.arguments import Arguments, read_arguments
 from lamella.training.checks import check_trainable
 from lamella.training.settings import Backend, Framework
+from lamella.training.time_limit import kept_within_time_limit
+
+RANK = (sys.executable, "-m", "lamella.training.rank")
+"""The program that a rank runs."""
 
 
 def main(words: Sequence[str]) -> None:
@@ -44,10 +49,11 @@ def main(words: Sequence[str]) -> None:
     check_trainable(
         read_index(arguments.index), arguments.training.runs[arguments.run], arguments.training
     )
-    if arguments.training.backend is Backend.NONE:
-        _train_here(arguments)
-    else:
-        _launch(arguments, words)
+    with kept_within_time_limit(arguments.training.stop_before_limit_s):
+        if arguments.training.backend is Backend.NONE:
+            _train_here(arguments)
+        else:
+            _launch(arguments, words)
 
 
 def _train_here(arguments: Arguments) -> None:
@@ -69,20 +75,26 @@ def _train_here(arguments: Arguments) -> None:
 def _launch(arguments: Arguments, words: Sequence[str]) -> None:
     from lamella.training.device import check_device
     from lamella.training.launch import launch_training
+    from lamella.training.launch_nodes import launch_on_nodes
 
-    run = arguments.training.runs[arguments.run]
+    training = arguments.training
+    run = training.runs[arguments.run]
     if run.framework is Framework.TORCH:
         from lamella.models.networks import check_network
 
         check_network(run.model)
-    check_device(run, arguments.training)
+    check_device(run, training)
+    command = [*RANK, *words]
+    if training.nodes > 1:
+        launch_on_nodes(command, training, threads=run.threads)
+        return
     launch_training(
-        [sys.executable, "-m", "lamella.training.rank", *words],
-        arguments.training.processes,
-        backend=arguments.training.backend,
+        command,
+        training.processes,
+        backend=training.backend,
         threads=run.threads,
-        start_limit_s=arguments.training.start_limit_s,
-        exchange_limit_s=arguments.training.exchange_limit_s,
+        start_limit_s=training.start_limit_s,
+        exchange_limit_s=training.exchange_limit_s,
     )
 
 

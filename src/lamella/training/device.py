@@ -10,15 +10,16 @@ def check_device(run: RunSettings, training: TrainingSettings) -> None:
     """Check that the run can be trained on the device that is asked for.
 
     Raises:
-        TrainingError: its framework sees fewer GPUs than processes, or they do not know bfloat16.
+        TrainingError: its framework sees fewer GPUs on this node than processes, or they do not
+            know bfloat16.
     """
     if training.device is not Device.CUDA:
         return
     of_torch = run.framework is Framework.TORCH
     gpus = _gpus_of_torch() if of_torch else _gpus_of_tensorflow()
-    if gpus < training.processes:
+    if gpus < training.processes_per_node:
         raise TrainingError(
-            f"{training.processes} GPUs are needed, {run.framework} can use {gpus} here",
+            f"{training.processes_per_node} GPUs are needed, {run.framework} can use {gpus} here",
             "training.device: cuda",
             "Ask SLURM for GPUs, set fewer training.processes, or set device: cpu",
         )

@@ -1,54 +1,46 @@
 """Where the ranks of a Horovod group find each other; see ``lamella.training.meeting_place``."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
 from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
 
-from lamella.training.meeting_place import Seat
-
 
 @contextmanager
-def horovod_meeting(processes: int, *, start_limit_s: int) -> Iterator[list[Seat]]:
-    """Open a server on this machine's loopback where ranks find each other.
+def horovod_place(
+    hosts: Sequence[str], slots: int, *, address: str, start_limit_s: int
+) -> Iterator[tuple[dict[str, str], None]]:
+    """Open a server where ranks find each other.
 
     Args:
-        processes: Number of ranks.
+        hosts: Names of the nodes, in the order of their ranks.
+        slots: Number of ranks on each node.
+        address: Address of this machine at which the server listens.
         start_limit_s: Seconds that ranks wait for each other at the start.
 
     Yields:
-        One seat per rank.
+        Variables that name the server to the ranks, and no port for rank 0.
     """
     # RendezvousServer itself would listen on every network of the machine.
-    server = RendezvousHTTPServer(("127.0.0.1", 0), RendezvousHandler, 0)
-    server.init(get_host_assignments(parse_hosts(f"localhost:{processes}"), processes))
+    server = RendezvousHTTPServer((address, 0), RendezvousHandler, 0)
+    named = ",".join(f"{host}:{slots}" for host in hosts)
+    server.init(get_host_assignments(parse_hosts(named), slots * len(hosts)))
     thread = threading.Thread(target=server.serve_forever, name="rendezvous", daemon=True)
     thread.start()
-    common = {
-        "HOROVOD_CONTROLLER": "gloo",
-        "HOROVOD_CPU_OPERATIONS": "gloo",
-        "HOROVOD_HOSTNAME": "localhost",
-        "HOROVOD_GLOO_IFACE": "lo",
-        "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1",
-        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(server.server_address[1]),
-        "HOROVOD_GLOO_TIMEOUT_SECONDS": str(start_limit_s),
-    }
     try:
-        yield [Seat(common | _numbers(rank, processes)) for rank in range(processes)]
+        yield (
+            {
+                "HOROVOD_CONTROLLER": "gloo",
+                "HOROVOD_CPU_OPERATIONS": "gloo",
+                "HOROVOD_GLOO_RENDEZVOUS_ADDR": address,
+                "HOROVOD_GLOO_RENDEZVOUS_PORT": str(server.server_address[1]),
+                "HOROVOD_GLOO_TIMEOUT_SECONDS": str(start_limit_s),
+            },
+            None,
+        )
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def _numbers(rank: int, processes: int) -> dict[str, str]:
-    return {
-        "HOROVOD_RANK": str(rank),
-        "HOROVOD_SIZE": str(processes),
-        "HOROVOD_LOCAL_RANK": str(rank),
-        "HOROVOD_LOCAL_SIZE": str(processes),
-        "HOROVOD_CROSS_RANK": "0",
-        "HOROVOD_CROSS_SIZE": "1",
-    }

@@ -22,6 +22,7 @@ from lamella.models.weights import Weights
 from lamella.patches.index import PatchIndex
 from lamella.training.keras_group import KerasGroup, join_keras_group
 from lamella.training.keras_optimiser import KerasOptimiser
+from lamella.training.meeting_place import local_rank
 from lamella.training.settings import Precision, RunSettings, TrainingSettings
 from lamella.training.tensorflow_arithmetic import prepare_tensorflow
 
@@ -80,7 +81,7 @@ class KerasLearner:
     ) -> Self:
         """Return a learner at its beginning; see ``build_learner``."""
         group = join_keras_group(training.backend, training.device)
-        keras = prepare_tensorflow(run, training.device, rank=group.rank)
+        keras = prepare_tensorflow(run, training.device, gpu=local_rank())
         keras.utils.set_random_seed(seed)
         outputs = len(index.classes)
         judged = build_keras_network(keras, run.model, outputs, run.head)

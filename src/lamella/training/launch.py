@@ -1,4 +1,7 @@
-"""Start the ranks of a training, pass on what they say, and end them all when one dies."""
+"""Start the ranks of a training on this node, pass on what they say, end them all when one dies.
+
+Those of several nodes: ``lamella.training.launch_nodes``.
+"""
 
 import contextlib
 import logging
@@ -19,14 +22,14 @@ from lamella.training.settings import Backend
 from lamella.training.stopping import EXIT_STOPPED, STOP_SIGNALS
 
 _logger = logging.getLogger(__name__)
-_POLL_S = 0.05
-_LAST_LINES_S = 5.0
+POLL_S = 0.05
+LAST_LINES_S = 5.0
 """Seconds for the last lines of a rank that has ended."""
 
 _STOP_LIMIT_S = 20.0
 """Seconds that ranks have after SIGTERM to keep their state: SLURM kills after 30 (KillWait)."""
 
-_MEMORY = {
+MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
     "MALLOC_TRIM_THRESHOLD_": str(4 * 1024**3),
 }
@@ -36,7 +39,7 @@ mallopt."""
 
 
 @dataclass
-class _Stop:
+class Stop:
     """What signals have asked the launcher for."""
 
     asked: bool = False
@@ -83,7 +86,7 @@ def launch_training(
             they did not in time after SIGTERM.
     """
     with (
-        _noting_signals() as stop,
+        noting_signals() as stop,
         meeting_place(
             backend, processes, start_limit_s=start_limit_s, exchange_limit_s=exchange_limit_s
         ) as seats,
@@ -99,7 +102,7 @@ def launch_training(
 
 def _start(command: Sequence[str], number: int, seat: Seat, threads: int) -> _Rank:
     environment = {
-        **_MEMORY,
+        **MEMORY,
         **os.environ,
         **seat.variables,
         LAUNCHER_VARIABLE: str(os.getpid()),
@@ -127,17 +130,22 @@ def _start(command: Sequence[str], number: int, seat: Seat, threads: int) -> _Ra
 
 
 def _log_lines(number: int, process: "subprocess.Popen[str]") -> None:
-    """Log each line of a rank; its first word may name the level."""
     assert process.stdout is not None
-    levels = logging.getLevelNamesMapping()
     with process.stdout as lines:
-        for line in map(str.rstrip, lines):
-            first, _, rest = line.partition(" ")
-            level, text = (levels[first], rest) if first in levels else (logging.INFO, line)
-            _logger.log(level, "rank %d: %s", number, text)
+        for line in lines:
+            log_line(number, line)
 
 
-def _wait(ranks: Sequence[_Rank], stop: _Stop) -> None:
+def log_line(number: int, line: str) -> None:
+    """Log a line that a rank printed; its first word may name the level."""
+    line = line.rstrip()
+    levels = logging.getLevelNamesMapping()
+    first, _, rest = line.partition(" ")
+    level, text = (levels[first], rest) if first in levels else (logging.INFO, line)
+    _logger.log(level, "rank %d: %s", number, text)
+
+
+def _wait(ranks: Sequence[_Rank], stop: Stop) -> None:
     """Return when all ranks ended well; raise as soon as one did not."""
     told = False
     while None in (codes := [rank.process.poll() for rank in ranks]):
@@ -148,7 +156,7 @@ def _wait(ranks: Sequence[_Rank], stop: _Stop) -> None:
                 rank.process.send_signal(signal.SIGUSR1)
         if time.monotonic() > stop.deadline_s:
             raise SystemExit(128 + signal.SIGTERM)
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
     _check(codes)
     if EXIT_STOPPED in codes:
         raise SystemExit(EXIT_STOPPED)
@@ -158,14 +166,15 @@ def _check(codes: Sequence[int | None]) -> None:
     """Raise for a rank that ended badly; a signal is told rather than the codes it led to."""
     for code in sorted(code for code in codes if code and code != EXIT_STOPPED):
         raise TrainingError(
-            _obituary(code),
+            obituary(code),
             f"rank {codes.index(code)} of {len(codes)}",
             "Its last lines above say why; the other ranks were ended. "
             "Started again, the training goes on from its last checkpoint",
         )
 
 
-def _obituary(code: int) -> str:
+def obituary(code: int) -> str:
+    """Say how a process ended, from the code that ``subprocess`` gives."""
     if code > 0:
         return f"ended with exit code {code}"
     hint = " (out of memory?)" if code == -signal.SIGKILL else ""
@@ -178,13 +187,17 @@ def _end(ranks: Sequence[_Rank]) -> None:
         rank.process.kill()
         rank.process.wait()
     for rank in ranks:
-        rank.reader.join(_LAST_LINES_S)
+        rank.reader.join(LAST_LINES_S)
 
 
 @contextlib.contextmanager
-def _noting_signals() -> Iterator[_Stop]:
-    """Note the signals that ask to stop; the ranks are told in ``_wait``."""
-    stop = _Stop()
+def noting_signals() -> Iterator[Stop]:
+    """Note the signals that ask to stop, in place of ending by them.
+
+    Yields:
+        What they have asked for; who waits for the ranks has to tell them.
+    """
+    stop = Stop()
 
     def note(number: int, frame: FrameType | None) -> None:
         stop.asked = True

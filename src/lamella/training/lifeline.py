@@ -1,8 +1,14 @@
-"""A rank ends with its launcher, however the launcher ends."""
+"""A rank ends with its launcher, however the launcher ends.
+
+::
+
+    python -m lamella.training.lifeline PROGRAM ARGUMENTS      the same for any other program
+"""
 
 import ctypes
 import os
 import signal
+import sys
 
 LAUNCHER_VARIABLE = "LAMELLA_LAUNCHER_PID"
 _PR_SET_PDEATHSIG = 1
@@ -23,3 +29,10 @@ def end_with_launcher() -> None:
     # The launcher may have ended before the call above: then no signal would come.
     if os.getppid() != int(launcher):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    end_with_launcher()
+    # What the program starts has the program as its parent.
+    os.environ.pop(LAUNCHER_VARIABLE, None)
+    os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606

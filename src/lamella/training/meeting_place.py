@@ -1,14 +1,16 @@
 """Where the ranks of a group find each other.
 
-Lamella starts the ranks itself (``lamella.training.launch``), without ``horovodrun``, ``torchrun``,
-MPI and ssh: a rank needs only the variables that :func:`meeting_place` yields. Under SLURM the same
-variables can be filled from ``SLURM_PROCID`` and its kind. Does not import torch: the launcher
-stays small.
+Lamella starts the ranks itself, without ``horovodrun``, ``torchrun``, MPI and ssh: a rank needs
+only a few variables. On one node (``lamella.training.launch``) :func:`meeting_place` yields all of
+them; on several (``lamella.training.launch_nodes``) :func:`meeting_of_nodes` yields those that are
+equal for all ranks, and each rank adds its own from SLURM's (``lamella.training.seat``). Does not
+import torch: the launcher stays small.
 """
 
+import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from lamella.training.settings import Backend
@@ -17,6 +19,51 @@ EXCHANGE_LIMIT_VARIABLE = "LAMELLA_EXCHANGE_LIMIT_S"
 START_LIMIT_VARIABLE = "LAMELLA_START_LIMIT_S"
 LISTENING_VARIABLE = "LAMELLA_LISTENING"
 """Number of the open file at which rank 0 listens for the others."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of a rank among all ranks, and of its node among all nodes.
+
+    Attributes:
+        rank: Number of the rank, from 0.
+        size: Number of ranks.
+        local_rank: Number of the rank on its node, from 0.
+        local_size: Number of ranks on each node.
+        node: Number of its node, from 0.
+        nodes: Number of nodes.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    node: int = 0
+    nodes: int = 1
+
+    def variables(self, backend: Backend) -> dict[str, str]:
+        """Return them under the names that ``horovodrun`` or ``torchrun`` use."""
+        if backend is Backend.TORCH:
+            return {
+                "RANK": str(self.rank),
+                "WORLD_SIZE": str(self.size),
+                "LOCAL_RANK": str(self.local_rank),
+                "LOCAL_WORLD_SIZE": str(self.local_size),
+                "GROUP_RANK": str(self.node),
+            }
+        return {
+            "HOROVOD_RANK": str(self.rank),
+            "HOROVOD_SIZE": str(self.size),
+            "HOROVOD_LOCAL_RANK": str(self.local_rank),
+            "HOROVOD_LOCAL_SIZE": str(self.local_size),
+            "HOROVOD_CROSS_RANK": str(self.node),
+            "HOROVOD_CROSS_SIZE": str(self.nodes),
+        }
+
+
+def local_rank() -> int:
+    """Return the number of this process among those of its node; 0 for a single one."""
+    return int(os.environ.get("LOCAL_RANK", os.environ.get("HOROVOD_LOCAL_RANK", "0")))
 
 
 @dataclass(frozen=True)
@@ -30,6 +77,19 @@ class Seat:
 
     variables: dict[str, str]
     files: tuple[int, ...] = ()
+
+
+def network_variables(backend: Backend, host: str, interface: str) -> dict[str, str]:
+    """Return what gloo must know of a rank's node.
+
+    Args:
+        backend: How the ranks exchange gradients.
+        host: Name of the node; the same for all ranks on it, and for no other.
+        interface: Network by which the others reach it.
+    """
+    if backend is Backend.TORCH:
+        return {"GLOO_SOCKET_IFNAME": interface}
+    return {"HOROVOD_HOSTNAME": host, "HOROVOD_GLOO_IFACE": interface}
 
 
 @contextmanager
@@ -47,36 +107,104 @@ def meeting_place(
     Yields:
         One seat per rank.
     """
-    if backend is Backend.TORCH:
-        place = _torch_meeting(processes)
-    else:
-        # Imported here: the other backend is for sites where Horovod cannot be built.
-        from lamella.training.horovod_meeting import horovod_meeting
-
-        place = horovod_meeting(processes, start_limit_s=start_limit_s)
-    common = {
-        EXCHANGE_LIMIT_VARIABLE: str(exchange_limit_s),
-        START_LIMIT_VARIABLE: str(start_limit_s),
-    }
-    with place as seats:
-        yield [Seat(common | seat.variables, seat.files) for seat in seats]
+    common = _limits(start_limit_s, exchange_limit_s)
+    common |= network_variables(backend, "localhost", "lo")
+    with _place(backend, ["localhost"], processes, "127.0.0.1", start_limit_s) as (meeting, port):
+        seats = []
+        for rank in range(processes):
+            numbers = Numbers(rank, processes, rank, processes).variables(backend)
+            seats.append(Seat(common | meeting | numbers))
+        if port is not None:
+            # Handed over, so that no other program can take the port in between.
+            port.listen()
+            file = port.fileno()
+            first = seats[0].variables | {LISTENING_VARIABLE: str(file)}
+            seats[0] = Seat(first, (file,))
+        yield seats
 
 
 @contextmanager
-def _torch_meeting(processes: int) -> Iterator[list[Seat]]:
-    """Open the port of ``torch.distributed``'s store, which rank 0 serves; named as by torchrun.
+def meeting_of_nodes(
+    backend: Backend,
+    hosts: Sequence[str],
+    processes: int,
+    *,
+    address: str,
+    start_limit_s: int,
+    exchange_limit_s: int,
+) -> Iterator[dict[str, str]]:
+    """Open a place where the ranks of several nodes find each other.
 
-    The port is opened here and handed over, so that no other program can take it in between.
+    Args:
+        backend: How the ranks exchange gradients.
+        hosts: Names of the nodes; this process runs on the first.
+        processes: Number of ranks, equally many on each node.
+        address: Address by which the other nodes reach this one.
+        start_limit_s: Seconds that ranks wait for each other at the start.
+        exchange_limit_s: Seconds that a rank waits for the others in an exchange.
+
+    Yields:
+        The environment variables that are equal for all ranks.
     """
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        common = {
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(listening.getsockname()[1]),
-            "WORLD_SIZE": str(processes),
-            "LOCAL_WORLD_SIZE": str(processes),
-            "GLOO_SOCKET_IFNAME": "lo",
-        }
-        numbers = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
-        file = listening.fileno()
-        first = Seat(common | numbers[0] | {LISTENING_VARIABLE: str(file)}, (file,))
-        yield [first, *(Seat(common | number) for number in numbers[1:])]
+    slots = processes // len(hosts)
+    with _place(backend, hosts, slots, address, start_limit_s) as (meeting, _):
+        yield _limits(start_limit_s, exchange_limit_s) | meeting
+
+
+def meeting_address(backend: Backend, variables: dict[str, str]) -> tuple[str, int]:
+    """Return address and port of the place that a rank's variables name."""
+    names = {
+        Backend.TORCH: ("MASTER_ADDR", "MASTER_PORT"),
+        Backend.HOROVOD: ("HOROVOD_GLOO_RENDEZVOUS_ADDR", "HOROVOD_GLOO_RENDEZVOUS_PORT"),
+    }
+    address, port = names[backend]
+    return variables[address], int(variables[port])
+
+
+def reserve_port(address: str, port: int) -> socket.socket:
+    """Return a socket that has a port, at which it does not listen yet.
+
+    Other sockets can have the same port if they are made here and by the same user, and no others:
+    the launcher keeps it for rank 0.
+
+    Args:
+        address: Address of this machine.
+        port: The port; 0 for any that is free.
+
+    Source:
+        SO_REUSEPORT: man 7 socket.
+    """
+    reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reserved.bind((address, port))
+    return reserved
+
+
+def _limits(start_limit_s: int, exchange_limit_s: int) -> dict[str, str]:
+    return {
+        EXCHANGE_LIMIT_VARIABLE: str(exchange_limit_s),
+        START_LIMIT_VARIABLE: str(start_limit_s),
+    }
+
+
+_Meeting = tuple[dict[str, str], socket.socket | None]
+"""Variables that name the place, and the port that is kept for rank 0."""
+
+
+def _place(
+    backend: Backend, hosts: Sequence[str], slots: int, address: str, start_limit_s: int
+) -> AbstractContextManager[_Meeting]:
+    if backend is Backend.TORCH:
+        return _torch_place(address)
+    # Imported here: the other backend is for sites where Horovod cannot be built.
+    from lamella.training.horovod_meeting import horovod_place
+
+    return horovod_place(hosts, slots, address=address, start_limit_s=start_limit_s)
+
+
+@contextmanager
+def _torch_place(address: str) -> Iterator[_Meeting]:
+    """Keep the port of ``torch.distributed``'s store, which rank 0 serves; named as by torchrun."""
+    with reserve_port(address, 0) as port:
+        number = str(port.getsockname()[1])
+        yield {"MASTER_ADDR": address, "MASTER_PORT": number}, port

@@ -197,7 +197,15 @@ class TrainingSettings(Settings):
     Runs of framework `tensorflow` take `horovod` or `none`."""
 
     processes: int = Field(default=1, ge=1, le=64)
-    """Processes that train one network together, on this machine."""
+    """Processes that train one network together, over all nodes."""
+
+    nodes: int = Field(default=1, ge=1, le=64)
+    """Nodes of one SLURM job that the processes are spread over, equally many on each; with 1 all
+    run where the training is started."""
+
+    network_interface: str | None = Field(default=None, min_length=1)
+    """Network by which the nodes exchange gradients, such as `ib0`; absent: the one on the way from
+    a node to the first. Only for several nodes."""
 
     device: Device = Device.CPU
     """Where networks are trained; with `cuda` every process has a GPU of its own."""
@@ -211,6 +219,10 @@ class TrainingSettings(Settings):
     checkpoint_minutes: float = Field(default=10.0, gt=0.0)
     """Minutes after which a training keeps its state in the middle of an epoch; it always does at
     the end of one."""
+
+    stop_before_limit_s: int = Field(default=120, ge=10)
+    """Seconds before the time limit of its SLURM job at which a training keeps its state, ends and
+    has the job queued again; half of the time that is left, where that is shorter."""
 
     max_open_shards: int = Field(default=32, ge=1)
     """Patch files that one process keeps open at a time."""
@@ -234,6 +246,13 @@ class TrainingSettings(Settings):
             raise ValueError(
                 f"processes is {self.processes}, which needs backend: horovod or torch"
             )
+        if self.processes % self.nodes:
+            raise ValueError(
+                f"processes is {self.processes}, which cannot be spread evenly over"
+                f" {self.nodes} nodes"
+            )
+        if self.nodes > 1 and self.device is Device.CUDA:
+            raise ValueError(f"nodes is {self.nodes}, which device: cuda cannot do yet")
         for name, run in self.runs.items():
             if run.precision is Precision.FLOAT16 and self.device is Device.CPU:
                 raise ValueError(f"precision of run {name!r} is float16, which needs device: cuda")
@@ -254,6 +273,11 @@ class TrainingSettings(Settings):
         return self
 
     @property
+    def processes_per_node(self) -> int:
+        """Number of processes on each node."""
+        return self.processes // self.nodes
+
+    @property
     def selected_runs(self) -> tuple[str, ...]:
         """Names of the runs that are trained."""
         return self.use or tuple(self.runs)
@@ -263,6 +287,7 @@ class TrainingSettings(Settings):
         limits = (
             *("start_limit_s", "exchange_limit_s", "checkpoint_minutes"),
             *("max_open_shards", "loader_threads"),
+            *("nodes", "network_interface", "stop_before_limit_s"),
         )
         fields = type(self).model_fields
         return self.model_copy(update={limit: fields[limit].default for limit in limits})

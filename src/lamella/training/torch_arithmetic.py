@@ -57,11 +57,16 @@ class Arithmetic:
             torch.cuda.set_rng_state(states[1], self.device)
 
 
-def prepare_arithmetic(run: RunSettings, device: Device, *, rank: int) -> Arithmetic:
+def prepare_arithmetic(run: RunSettings, device: Device, *, gpu: int) -> Arithmetic:
     """Return where and in which numbers a rank computes, and set torch up for it.
 
     Operations that vary from run to run are refused. ``float32`` means it on a GPU too: torch
     would round to the 10 bits of TF32 there.
+
+    Args:
+        run: Threads and precision.
+        device: The processor, or a GPU.
+        gpu: Which one of this node, where it is a GPU.
     """
     torch.set_num_threads(run.threads)
     # cuBLAS reads it when it is first used; without it, it is refused as varying.
@@ -70,9 +75,9 @@ def prepare_arithmetic(run: RunSettings, device: Device, *, rank: int) -> Arithm
     torch.backends.cudnn.allow_tf32 = False
     on_gpu = device is Device.CUDA
     if on_gpu:
-        torch.cuda.set_device(rank)
+        torch.cuda.set_device(gpu)
     return Arithmetic(
-        device=torch.device("cuda", rank) if on_gpu else torch.device("cpu"),
+        device=torch.device("cuda", gpu) if on_gpu else torch.device("cpu"),
         precision=run.precision,
         scaler=GradScaler(device.value, enabled=run.precision is Precision.FLOAT16),
     )

@@ -21,6 +21,7 @@ from lamella.models.weights import (
     stored_weights,
 )
 from lamella.patches.index import PatchIndex
+from lamella.training.meeting_place import local_rank
 from lamella.training.settings import RunSettings, TrainingSettings
 from lamella.training.torch_arithmetic import Arithmetic, Forward, compiled, prepare_arithmetic
 from lamella.training.torch_group import TorchGroup, average_statistics, join_torch_group
@@ -57,7 +58,7 @@ class TorchLearner:
     ) -> Self:
         """Return a learner at its beginning; see ``build_learner``."""
         group = join_torch_group(training.backend, training.device)
-        arithmetic = prepare_arithmetic(run, training.device, rank=group.rank)
+        arithmetic = prepare_arithmetic(run, training.device, gpu=local_rank())
         torch.manual_seed(seed)
         network = _starting_network(run, index).to(arithmetic.device)
         if run.channels_last:

@@ -12,6 +12,24 @@ def test_several_processes_need_a_backend():
         TrainingSettings(processes=2)
 
 
+def test_processes_are_spread_evenly_over_nodes():
+    with pytest.raises(ValidationError, match="processes is 3, which cannot be spread evenly over"):
+        TrainingSettings(processes=3, nodes=2, backend="torch")
+    with pytest.raises(ValidationError, match="processes is 1, which cannot be spread evenly over"):
+        TrainingSettings(nodes=2)
+    assert TrainingSettings(processes=6, nodes=2, backend="torch").processes_per_node == 3
+
+
+def test_number_of_nodes_changes_no_result():
+    one, two = (TrainingSettings(processes=4, nodes=n, backend="torch") for n in (1, 2))
+    assert two.without_limits() == one
+
+
+def test_several_nodes_do_without_gpus_for_now():
+    with pytest.raises(ValidationError, match="nodes is 2, which device: cuda cannot do yet"):
+        TrainingSettings(processes=2, nodes=2, backend="torch", device="cuda")
+
+
 def test_use_names_runs_that_are_there():
     with pytest.raises(ValidationError, match=r"use names \['c'\], but runs holds \['a', 'b'\]"):
         TrainingSettings(runs=RUNS, use=("a", "c"))
@@ -52,6 +70,8 @@ def test_limits_are_no_part_of_what_a_result_depends_on():
         max_open_shards=13,
         checkpoint_minutes=14,
         loader_threads=15,
+        network_interface="ib0",
+        stop_before_limit_s=16,
     )
     assert limited.without_limits() == TrainingSettings()
     decisive = TrainingSettings(runs=RUNS, seeds=(3,), backend="horovod", processes=2)

@@ -31,7 +31,7 @@ def network_of_groups() -> nn.Module:
 
 
 def gradients(network: nn.Module, batch: Batch, parts: int, **settings) -> tuple[float, list]:
-    arithmetic = prepare_arithmetic(RunSettings(**settings), Device.CPU, rank=0)
+    arithmetic = prepare_arithmetic(RunSettings(**settings), Device.CPU, gpu=0)
     network.zero_grad()
     preprocessing = Preprocessing().to(next(network.parameters()).dtype)
     loss = backward(network, preprocessing, batch, arithmetic, ranks=1, parts=parts)
@@ -62,7 +62,7 @@ def test_bfloat16_rounds_what_the_network_computes_and_keeps_weights_in_float32(
 def test_compiled_network_learns_the_same(batch):
     network = network_of_groups()
     learner = compiled(network, torch.device("cpu"))
-    arithmetic = prepare_arithmetic(RunSettings(), Device.CPU, rank=0)
+    arithmetic = prepare_arithmetic(RunSettings(), Device.CPU, gpu=0)
     found = {}
     for name, each in (("plain", network), ("compiled", learner)):
         network.zero_grad()

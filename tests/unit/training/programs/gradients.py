@@ -25,7 +25,7 @@ def main(index: Path, output: Path, backend: str) -> None:
     from lamella.training.torch_step import backward
 
     group = join_torch_group(Backend(backend))
-    arithmetic = prepare_arithmetic(RunSettings(), Device.CPU, rank=group.rank)
+    arithmetic = prepare_arithmetic(RunSettings(), Device.CPU, gpu=0)
     # Other weights on every rank, so that the test sees whether they are shared.
     torch.manual_seed(group.rank)
     network = build_network("test_resnet", 2).double()

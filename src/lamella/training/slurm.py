@@ -1,0 +1,117 @@
+"""What SLURM says of the job that this process runs in, and asking it to start that job again."""
+
+import logging
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+
+from lamella.errors import TrainingError
+
+_logger = logging.getLogger(__name__)
+
+JOB_VARIABLE = "SLURM_JOB_ID"
+"""SLURM names a job by it in all of the job's processes."""
+
+_ANSWER_LIMIT_S = 60
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job, as SLURM sees it now.
+
+    Attributes:
+        number: Its number.
+        node_list: Its nodes in SLURM's short form, such as ``node[1-2]``.
+        cpus: Cores of all its nodes that belong to it.
+        ends_s: When its time limit ends it, in seconds since 1970; ``None`` without a limit.
+        is_running: Whether nobody has ended or cancelled it.
+        may_requeue: Whether it is a batch job that SLURM may start again.
+    """
+
+    number: str
+    node_list: str
+    cpus: int
+    ends_s: float | None
+    is_running: bool
+    may_requeue: bool
+
+
+def in_job() -> bool:
+    """Return whether this process belongs to a SLURM job."""
+    return JOB_VARIABLE in os.environ
+
+
+def this_job() -> Job:
+    """Return the job that this process belongs to.
+
+    Raises:
+        TrainingError: SLURM does not answer.
+    """
+    number = os.environ[JOB_VARIABLE]
+    answer = _scontrol("show", "job", "-o", number)
+    facts = dict(re.findall(r"(?:^|\s)([A-Za-z]+)=(\S*)", answer))
+    end = facts["EndTime"]
+    return Job(
+        number=number,
+        node_list=facts["NodeList"],
+        cpus=int(facts["NumCPUs"]),
+        ends_s=float(end) if end.isdigit() and facts["TimeLimit"] != "UNLIMITED" else None,
+        is_running=facts["JobState"] == "RUNNING",
+        may_requeue=(facts["BatchFlag"], facts["Requeue"]) == ("1", "1"),
+    )
+
+
+def hosts(node_list: str) -> list[str]:
+    """Return the names of a list of nodes, one by one.
+
+    Raises:
+        TrainingError: SLURM does not answer.
+    """
+    return _scontrol("show", "hostnames", node_list).split()
+
+
+def requeue_this_job() -> None:
+    """Have SLURM start this process's job again, unless somebody has decided otherwise.
+
+    Nothing is done outside a job, in one that was cancelled or preempted, and in one that was not
+    started by ``sbatch`` or with ``--no-requeue``.
+
+    Raises:
+        TrainingError: SLURM does not answer.
+    """
+    if not in_job():
+        return
+    job = this_job()
+    if job.is_running and job.may_requeue:
+        _scontrol("requeue", job.number)
+        _logger.info("SLURM job %s goes back to the queue, and goes on there", job.number)
+    else:
+        _logger.info(
+            "SLURM job %s is not queued again: it %s",
+            job.number,
+            "may not be" if job.is_running else "is being ended",
+        )
+
+
+def _scontrol(*words: str) -> str:
+    # Times as seconds since 1970, whatever the user's own setting.
+    environment = {**os.environ, "SLURM_TIME_FORMAT": "%s"}
+    command = ["scontrol", *words]
+    try:
+        ended = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_ANSWER_LIMIT_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None) or str(error)
+        raise TrainingError(
+            f"SLURM does not answer ({said.strip()})",
+            " ".join(command),
+            "Look whether `scontrol` works in this job",
+        ) from error
+    return ended.stdout

@@ -1,0 +1,83 @@
+"""A training stops before the time limit of its SLURM job, and has the job started again.
+
+SLURM's own signal (``sbatch --signal``) does not reach a training that Snakemake has started: with
+``B:`` it ends the batch shell, without it the Snakemake between SLURM and the training.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lamella.errors import TrainingError
+from lamella.training import slurm
+from lamella.training.stopping import EXIT_STOPPED
+
+_logger = logging.getLogger(__name__)
+_POLL_S = 0.5
+_ASK_AGAIN_S = 60.0
+
+
+@contextmanager
+def kept_within_time_limit(margin_s: float) -> Iterator[None]:
+    """Have a training ask itself to stop in time, and its job queued again when it has stopped.
+
+    Outside a SLURM job nothing is different.
+
+    Args:
+        margin_s: Seconds before the time limit; at most half of the time that is left now.
+
+    Raises:
+        TrainingError: the training has stopped, and SLURM does not answer.
+    """
+    over = threading.Event()
+    if slurm.in_job():
+        watch = threading.Thread(target=_watch, args=(margin_s, over), name="time", daemon=True)
+        watch.start()
+    try:
+        yield
+    except SystemExit as end:
+        if end.code == EXIT_STOPPED:
+            slurm.requeue_this_job()
+        raise
+    finally:
+        over.set()
+
+
+def _watch(margin_s: float, over: threading.Event) -> None:
+    """Send this process SIGUSR1 when the time has come."""
+    ends_s = _end_of_job(over)
+    if ends_s is None:
+        return
+    margin_s = min(margin_s, (ends_s - time.time()) / 2)
+    while not over.wait(max(0.0, ends_s - margin_s - time.time())):
+        # The limit may have been changed since.
+        ends_s = _end_of_job(over)
+        if ends_s is None:
+            return
+        if time.time() >= ends_s - margin_s:
+            _logger.info("the time limit of the SLURM job is %.0f s away", ends_s - time.time())
+            _ask_to_stop(over)
+            return
+
+
+def _end_of_job(over: threading.Event) -> float | None:
+    """Return when the job ends; ``None`` when it has no limit, or the training is over."""
+    while not over.is_set():
+        try:
+            return slurm.this_job().ends_s
+        except TrainingError as error:
+            _logger.warning("the time limit is not known: %s", error)
+            over.wait(_ASK_AGAIN_S)
+    return None
+
+
+def _ask_to_stop(over: threading.Event) -> None:
+    # While nobody listens, at the beginning and at the end, the signal would end the process.
+    while not callable(signal.getsignal(signal.SIGUSR1)):
+        if over.wait(_POLL_S):
+            return
+    os.kill(os.getpid(), signal.SIGUSR1)

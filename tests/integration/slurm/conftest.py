@@ -1,0 +1,182 @@
+"""A real SLURM on this machine, and trainings that run on it."""
+
+import os
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lamella.models.settings import HeadSettings
+from lamella.training.settings import Backend, RunSettings, TrainingSettings
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[2]
+PROGRAM = HERE / "programs" / "untracked.py"
+OFTEN = 1e-9
+"""Minutes between checkpoints: every step is one."""
+
+_POLL_S = 0.1
+_LIMIT_S = 240.0
+
+
+def wait_for(happened: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + _LIMIT_S
+    while not happened():
+        assert time.monotonic() < deadline, f"waited too long: {what}"
+        time.sleep(_POLL_S)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running SLURM: nodes cpu1 and cpu2, gpu1 and gpu2."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "SLURM_CONF": str(self.folder / "etc-lamella-slurm" / "slurm.conf"),
+            "SLURM_TIME_FORMAT": "%s",
+            "PATH": f"{os.environ['PATH']}:/usr/sbin",
+        }
+
+    def ask(self, *command: str | Path) -> str:
+        ended = subprocess.run(
+            list(map(str, command)),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.strip()
+
+    def submit(self, script: Path, *options: str) -> str:
+        """Submit a batch script for one task on each of two nodes, and return the job's number."""
+        log = f"--output={script}.log"
+        shape = ("--nodes=2", "--ntasks-per-node=1", "--mem=3000")
+        return self.ask("sbatch", "--parsable", *shape, log, *options, script)
+
+    def jobs(self) -> list[str]:
+        """Return the numbers of all jobs that wait or run."""
+        return self.ask("squeue", "-h", "-o", "%A").split()
+
+    def facts(self, job: str) -> dict[str, str]:
+        words = self.ask("scontrol", "show", "job", "-o", job).split()
+        return dict(word.partition("=")[::2] for word in words)
+
+    def wait(self, job: str) -> str:
+        """Wait for the end of a job and return its exit code and signal, such as ``0:0``."""
+        over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
+        wait_for(lambda: self.facts(job)["JobState"] in over, f"end of job {job}")
+        return self.facts(job)["ExitCode"]
+
+    def hasten(self, job: str) -> None:
+        """Have a job that is queued again start soon: SLURM would let two minutes pass."""
+        wait_for(lambda: self.facts(job)["Restarts"] == "1", f"job {job} queued again")
+        self.start_soon(job)
+
+    def start_soon(self, job: str) -> None:
+        """Have a job that waits for its time start soon; any other is left alone."""
+        facts = self.facts(job)
+        starts = facts["StartTime"]
+        # "Unknown" before its first start.
+        if facts["JobState"] != "PENDING" or not starts.isdigit():
+            return
+        if float(starts) > time.time() + 30:
+            # A second start in the same second as the first end is refused as out of date.
+            self.ask("scontrol", "update", f"JobId={job}", "StartTime=now+4")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Start the cluster for all tests that want it."""
+    # A socket's path may have 107 characters: not below pytest's folder.
+    folder = Path(tempfile.mkdtemp(prefix="lamella-slurm-"))
+    try:
+        started = subprocess.run(
+            [HERE / "start.sh", folder], stderr=subprocess.PIPE, text=True, check=False
+        )
+        if started.returncode in {2, 3}:
+            pytest.skip(f"no SLURM for the tests: {started.stderr.strip().splitlines()[-1]}")
+        assert started.returncode == 0, started.stderr
+        yield Cluster(folder)
+    finally:
+        subprocess.run([HERE / "stop.sh", folder], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Trainings:
+    """Trainings of a small network on drawn patches, by two ranks."""
+
+    wait_for = staticmethod(wait_for)
+
+    def __init__(self, folder: Path) -> None:
+        self.index = self.draw(folder)
+
+    def draw(self, folder: Path) -> Path:
+        """Write five slides with 20 to 16 patches of 32 pixels, and return their index."""
+        drawing = runpy.run_path(str(REPOSITORY / "tests/unit/training/conftest.py"))
+        folder.mkdir(parents=True, exist_ok=True)
+        index: Path = drawing["draw_cohort"](folder, per_slide=20)
+        return index
+
+    def command(self, folder: Path, backend: Backend, *, nodes: int, epochs: int = 8) -> list[str]:
+        """Return the call that trains into a folder."""
+        run = RunSettings(
+            model="test_resnet",
+            epochs=epochs,
+            batch_size=4,
+            accumulate=2,
+            learning_rate=0.01,
+            head=HeadSettings(hidden=(16,), dropout=0.5),
+        )
+        settings = TrainingSettings(
+            backend=backend, processes=2, nodes=nodes, runs={"tiny": run}, checkpoint_minutes=OFTEN
+        )
+        return [
+            *(sys.executable, str(PROGRAM), "launch"),
+            *("--index", str(self.index), "--output", str(folder), "--run", "tiny", "--seed", "5"),
+            *("--settings", settings.model_dump_json(), "--log", str(folder / "log")),
+        ]
+
+    def script(self, folder: Path, backend: Backend, *, epochs: int = 8) -> Path:
+        """Write a batch script that is a training on two nodes, from its first line to its last."""
+        words = self.command(folder, backend, nodes=2, epochs=epochs)
+        return self.write(folder, f"exec {shlex.join(words)}")
+
+    def write(self, folder: Path, line: str) -> Path:
+        """Write a batch script."""
+        path = folder / "job"
+        path.write_text(f"#!/bin/bash\n{line}\n")
+        return path
+
+    def ranks(self, folder: Path) -> dict[int, int]:
+        """Return the process numbers of the ranks that train into a folder, by rank."""
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                # srun has the same words, further behind.
+                if b"rank" not in words[:3] or str(folder).encode() not in words:
+                    continue
+                variables = (process / "environ").read_bytes().split(b"\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            number = next(each for each in variables if each.startswith(b"SLURM_PROCID="))
+            found[int(number.partition(b"=")[2])] = int(process.name)
+        return found
+
+
+@pytest.fixture(scope="session")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+    return Trainings(tmp_path_factory.mktemp("cohort"))

@@ -1,0 +1,110 @@
+"""Trainings on two nodes of a real SLURM."""
+
+import os
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lamella.stores.tables import read_table
+from lamella.training.settings import Backend
+
+pytestmark = [pytest.mark.integration, pytest.mark.slurm, pytest.mark.alone]
+
+LONG = 2000
+"""Epochs of a training that does not end by itself while a test lasts."""
+
+
+def curves(folder: Path) -> list[dict[str, str]]:
+    timings = ("seconds", "samples_per_s", "loader_wait_share")
+    rows = read_table(folder / "history.tsv")
+    return [{key: value for key, value in row.items() if key not in timings} for row in rows]
+
+
+def is_under_way(folder: Path) -> bool:
+    return (folder / "state" / "checkpoint.pt").exists()
+
+
+@pytest.fixture(scope="module", params=[Backend.HOROVOD, Backend.TORCH])
+def local(request, trainings, tmp_path_factory) -> tuple[Backend, Path]:
+    """A backend, and the results of two ranks on one node, outside SLURM."""
+    folder = tmp_path_factory.mktemp("local")
+    subprocess.run(trainings.command(folder, request.param, nodes=1), check=True)
+    return request.param, folder
+
+
+def is_same(folder: Path, other: Path) -> bool:
+    same_bits = (folder / "best.pt").read_bytes() == (other / "best.pt").read_bytes()
+    return same_bits and curves(folder) == curves(other)
+
+
+def test_two_nodes_train_the_same_network_as_two_local_processes(
+    cluster, trainings, tmp_path, local
+):
+    backend, results = local
+    job = cluster.submit(trainings.script(tmp_path, backend))
+    assert cluster.wait(job) == "0:0", (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
+    assert "rank 0: sits on cpu1, network lo" in log
+    assert "rank 1: sits on cpu2, network lo" in log
+    assert is_same(tmp_path, results)
+
+
+@pytest.mark.parametrize("local", [Backend.HOROVOD], indirect=True)
+def test_signal_before_the_time_limit_queues_the_job_again_and_it_ends_in_the_same_bits(
+    cluster, trainings, tmp_path, local
+):
+    backend, results = local
+    job = cluster.submit(trainings.script(tmp_path, backend))
+    trainings.wait_for(lambda: is_under_way(tmp_path), "a checkpoint")
+    # What `--signal=B:USR1@…` sends.
+    cluster.ask("scancel", "--batch", "--signal=USR1", job)
+    cluster.hasten(job)
+    stopped = (tmp_path / "log").read_text()
+    assert f"SLURM job {job} goes back to the queue" in stopped
+    assert not (tmp_path / "metrics.json").exists()
+
+    assert cluster.wait(job) == "0:0", (tmp_path / "log").read_text()
+    assert cluster.facts(job)["Restarts"] == "1"
+    assert "rank 0: going on after epoch" in (tmp_path / "log").read_text()
+    assert is_same(tmp_path, results)
+
+
+def test_rank_killed_on_the_second_node_ends_the_other_and_is_named(cluster, trainings, tmp_path):
+    job = cluster.submit(trainings.script(tmp_path, Backend.HOROVOD, epochs=LONG))
+    trainings.wait_for(lambda: is_under_way(tmp_path), "a checkpoint")
+    os.kill(trainings.ranks(tmp_path)[1], signal.SIGKILL)
+    assert cluster.wait(job) == "1:0"
+    assert "rank 1 of 2 on cpu2: was killed by SIGKILL" in (tmp_path / "log").read_text()
+    assert trainings.ranks(tmp_path) == {}
+
+
+def test_ranks_end_with_a_killed_launcher_though_its_job_goes_on(cluster, trainings, tmp_path):
+    words = shlex.join(trainings.command(tmp_path, Backend.TORCH, nodes=2, epochs=LONG))
+    launcher = tmp_path / "launcher"
+    script = trainings.write(tmp_path, f"{words} & echo $! > {launcher}; wait; sleep 300")
+    job = cluster.submit(script)
+    trainings.wait_for(lambda: is_under_way(tmp_path), "a checkpoint")
+    assert sorted(trainings.ranks(tmp_path)) == [0, 1]
+    os.kill(int(launcher.read_text()), signal.SIGKILL)
+    trainings.wait_for(lambda: trainings.ranks(tmp_path) == {}, "end of the ranks")
+    assert cluster.facts(job)["JobState"] == "RUNNING"
+    cluster.ask("scancel", job)
+
+
+def test_job_with_too_few_nodes_is_told_what_to_ask_for(cluster, trainings, tmp_path):
+    job = cluster.submit(trainings.script(tmp_path, Backend.TORCH), "--nodes=1")
+    assert cluster.wait(job) == "1:0"
+    log = (tmp_path / "log").read_text()
+    assert f"SLURM job {job} has 1 nodes and 1 cores, which is less than 2 and 2" in log
+    assert "sbatch --nodes 2 --ntasks-per-node 1 --cpus-per-task 1" in log
+
+
+def test_second_cluster_on_this_machine_is_refused_by_name(cluster, trainings, tmp_path):
+    start = Path(__file__).with_name("start.sh")
+    again = subprocess.run([start, tmp_path], stderr=subprocess.PIPE, text=True, check=False)
+    assert again.returncode == 3
+    assert f"a test cluster runs already, in {cluster.folder}" in again.stderr
+    assert subprocess.run([start, cluster.folder], check=False).returncode == 0

@@ -1,7 +1,7 @@
 """A training stops before the time limit of its SLURM job, and has the job started again.
 
-SLURM's own signal (``sbatch --signal``) does not reach a training that Snakemake has started: with
-``B:`` it ends the batch shell, without it the Snakemake between SLURM and the training.
+SLURM's own signal (``sbatch --signal``) does not serve a training that Snakemake has started: with
+``B:`` it ends the batch shell, without it, on one node, the Snakemake between SLURM and training.
 """
 
 import logging

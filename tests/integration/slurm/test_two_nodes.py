@@ -11,7 +11,12 @@ import pytest
 from lamella.stores.tables import read_table
 from lamella.training.settings import Backend
 
-pytestmark = [pytest.mark.integration, pytest.mark.slurm, pytest.mark.alone]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slurm,
+    pytest.mark.alone,
+    pytest.mark.timeout(600),
+]
 
 LONG = 2000
 """Epochs of a training that does not end by itself while a test lasts."""

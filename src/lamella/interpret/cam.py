@@ -14,7 +14,7 @@ def conv_stage(model: TrainedModel, stage_from_end: int) -> nn.Module:
     """Return a stage of a convolutional network: the module after which its grid gets coarser.
 
     Args:
-        model: A trained network of timm.
+        model: A trained network, of timm or of Keras.
         stage_from_end: 1 for the last stage.
 
     Raises:

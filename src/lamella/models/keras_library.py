@@ -39,6 +39,8 @@ def load_keras(backend: KerasBackend) -> Any:
         RuntimeError: this process has taken the other one.
     """
     os.environ["KERAS_BACKEND"] = backend
+    # Where torch sees a GPU, Keras would put all networks there unasked.
+    os.environ["KERAS_TORCH_DEVICE"] = "cpu"
     import keras
 
     if keras.config.backend() != backend:

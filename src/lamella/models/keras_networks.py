@@ -19,6 +19,9 @@ _APPLICATIONS = {
     "inception_v3": "InceptionV3",
 }
 
+HEAD_NAMES = ("hidden_", "dropout", "logits")
+"""What the names of the layers behind the pooled features begin with."""
+
 _MOMENTUM = 0.9
 """Share of the old running statistics that a step keeps: torch's. Keras' own 0.99 needs hundreds of
 steps before a network can be judged."""
@@ -41,7 +44,13 @@ class KerasNetwork:
 
 
 def build_keras_network(
-    keras: Any, name: str, outputs: int, head: HeadSettings, *, channels_last: bool = True
+    keras: Any,
+    name: str,
+    outputs: int,
+    head: HeadSettings,
+    *,
+    channels_last: bool = True,
+    policy: str | None = None,
 ) -> KerasNetwork:
     """Return a network with random weights.
 
@@ -53,6 +62,8 @@ def build_keras_network(
         outputs: Number of outputs.
         head: What stands between the pooled features and the outputs.
         channels_last: Where the channels of its images are; the weights are the same.
+        policy: Keras' name of the numbers that it computes in, such as ``mixed_bfloat16``; absent:
+            those of its weights.
 
     Source:
         He et al., CVPR 2016, doi:10.1109/CVPR.2016.90; Szegedy et al., CVPR 2016,
@@ -60,6 +71,7 @@ def build_keras_network(
     """
     # Layers without a name of their own are numbered through the process.
     keras.utils.clear_session(free_memory=False)
+    keras.config.set_dtype_policy(policy or keras.config.floatx())
     keras.config.set_image_data_format("channels_last" if channels_last else "channels_first")
     body = getattr(keras.applications, _APPLICATIONS[name])(
         include_top=False,

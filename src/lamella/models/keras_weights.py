@@ -1,23 +1,28 @@
 """Weights of networks of Keras from a file, and weights that do not change."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lamella.errors import TrainingError
-from lamella.models.keras_networks import KerasNetwork, body_variables, stored_variables
+from lamella.models.keras_networks import (
+    HEAD_NAMES,
+    KerasNetwork,
+    body_variables,
+    stored_variables,
+)
 from lamella.models.preprocess import MEAN, STANDARD_DEVIATION
-from lamella.models.settings import Preparation
+from lamella.models.settings import KERAS_SUFFIX, Preparation
 from lamella.models.weights import fitting, frozen_names, read_weights
 
 _logger = logging.getLogger(__name__)
 
-_OF_KERAS = ".h5"
 _CAFFE_MEAN = (123.68, 116.779, 103.939)
 """Of red, green and blue in 0-255."""
 
@@ -60,14 +65,16 @@ def load_keras_weights(
         TrainingError: the file cannot be used, or is of another network: the names are told.
     """
     variables, body = stored_variables(network), body_variables(network)
-    stored: dict[str, NDArray[Any]]
-    if path.suffix == _OF_KERAS:
-        stored = dict(zip(body, read_keras_file(path, len(body)), strict=True))
-    else:
-        stored = {name: tensor.numpy() for name, tensor in read_weights(path).items()}
-    kept = fitting(stored, variables, path, is_head=lambda name: name not in body)
+    stored: Mapping[str, Any] = (
+        dict(zip(body, read_keras_file(path, len(body)), strict=True))
+        if path.suffix == KERAS_SUFFIX
+        else read_weights(path)
+    )
+    kept = fitting(stored, variables, path, is_head=lambda name: name.startswith(HEAD_NAMES))
     for name, values in kept.items():
-        variables[name].assign(values)
+        # A file may hold numbers that numpy does not know, such as bfloat16.
+        plain = values.float().numpy() if isinstance(values, Tensor) else values
+        variables[name].assign(plain)
     if prepared is Preparation.KERAS:
         _see_normalised(network)
 

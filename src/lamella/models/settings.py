@@ -7,6 +7,12 @@ from pydantic import Field
 
 from lamella.settings import Settings
 
+KERAS_MODELS = ("resnet50", "resnet101", "inception_v3")
+"""The networks of Keras' applications that TensorFlow trains."""
+
+KERAS_SUFFIX = ".h5"
+"""Of files of weights as Keras' applications offer them."""
+
 
 class Preparation(StrEnum):
     """How images are prepared for a network."""

@@ -82,7 +82,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     """Give a network the weights of a file.
 
     A classifier that is not of the network's shape is left out, which the log says; so is the
-    auxiliary one of Inception-v3. Then it keeps its random weights.
+    auxiliary one of Inception-v3, unsaid. Then it keeps its random weights.
 
     Raises:
         TrainingError: the file cannot be used, or is of another network: the names are told.

@@ -7,8 +7,8 @@ epoch, so that the two always belong together.
 ``torch.load(weights_only=True)``: no pickled code.
 
 All that is random is a function of seed, epoch and sample or rank, so an epoch is the same whether
-the process has run the epochs before it or not. In the middle of one, the states of torch's
-generators are kept.
+the process has run the epochs before it or not. In the middle of one, the states of the
+framework's generators are kept.
 """
 
 import logging

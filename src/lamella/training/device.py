@@ -10,8 +10,8 @@ def check_device(run: RunSettings, training: TrainingSettings) -> None:
     """Check that the run can be trained on the device that is asked for.
 
     Raises:
-        TrainingError: its framework sees fewer GPUs on this node than processes, or they do not
-            know bfloat16.
+        TrainingError: its framework sees fewer GPUs on this node than processes, or torch says that
+            they do not know bfloat16.
     """
     if training.device is not Device.CUDA:
         return

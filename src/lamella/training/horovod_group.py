@@ -21,6 +21,30 @@ Value = TypeVar("Value")
 _PARTS = {Framework.TORCH: "horovod.torch", Framework.TENSORFLOW: "horovod.tensorflow"}
 
 
+def _part_of(framework: Framework) -> Any:
+    """Return Horovod's module for a framework.
+
+    Raises:
+        TrainingError: it was built without it.
+    """
+    try:
+        part = import_module(_PARTS[framework])
+    except ImportError as error:
+        raise _not_built(framework) from error
+    # The part for torch is imported without an error even then; `init` is not in it.
+    if not hasattr(part, "init"):
+        raise _not_built(framework)
+    return part
+
+
+def _not_built(framework: Framework) -> TrainingError:
+    return TrainingError(
+        f"Horovod is installed without its part for {framework}",
+        "training.backend: horovod",
+        "Run `make setup`, which builds it, or set backend: none and processes: 1",
+    )
+
+
 class HorovodGroup:
     """All ranks that were launched together; made once per process.
 
@@ -34,14 +58,7 @@ class HorovodGroup:
     """
 
     def __init__(self, framework: Framework, device: Device) -> None:
-        horovod: Any = import_module(_PARTS[framework])
-        # The import succeeds even when the compiled part is missing; `init` is not there then.
-        if not hasattr(horovod, "init"):
-            raise TrainingError(
-                f"Horovod is installed without its part for {framework}",
-                "training.backend: horovod",
-                "Run `make setup`, which builds it, or set backend: none and processes: 1",
-            )
+        horovod = _part_of(framework)
         if device is Device.CUDA and not horovod.cuda_built():
             raise TrainingError(
                 "Horovod was built without CUDA and cannot exchange what is on a GPU",

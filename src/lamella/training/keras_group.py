@@ -108,4 +108,8 @@ class HorovodKerasGroup(HorovodGroup):
 
 def join_keras_group(backend: Backend, device: Device = Device.CPU) -> KerasGroup:
     """Return the group that this process belongs to; arguments and errors of ``HorovodGroup``."""
-    return HorovodKerasGroup(device) if backend is Backend.HOROVOD else SingleKerasProcess()
+    if backend is Backend.NONE:
+        return SingleKerasProcess()
+    if backend is Backend.HOROVOD:
+        return HorovodKerasGroup(device)
+    raise ValueError(f"backend {backend} does not exchange gradients of TensorFlow")

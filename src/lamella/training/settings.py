@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from lamella.datasets.settings import AugmentSettings, Sampling, TargetKind, TargetSettings
-from lamella.models.settings import HeadSettings, Preparation
+from lamella.models.settings import KERAS_MODELS, KERAS_SUFFIX, HeadSettings, Preparation
 from lamella.settings import Device, Settings
 
 RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -21,10 +21,6 @@ class Framework(StrEnum):
 
     TORCH = "torch"
     TENSORFLOW = "tensorflow"
-
-
-KERAS_MODELS = ("resnet50", "resnet101", "inception_v3")
-"""The networks of Keras' applications that TensorFlow trains."""
 
 
 class Backend(StrEnum):
@@ -160,6 +156,19 @@ class RunSettings(Settings):
     """Threads per process for the network's arithmetic."""
 
     @model_validator(mode="after")
+    def _says_how_images_of_keras_were_prepared(self) -> Self:
+        of_keras = self.weights is not None and self.weights.suffix == KERAS_SUFFIX
+        if of_keras and self.framework is Framework.TORCH:
+            raise ValueError(f"weights in {KERAS_SUFFIX} are for framework tensorflow")
+        if of_keras and self.weights_prepared is None:
+            raise ValueError(
+                f"weights_prepared must say what images the network in {self.weights} was given"
+            )
+        if self.weights_prepared is not None and not of_keras:
+            raise ValueError(f"weights_prepared is for weights in {KERAS_SUFFIX}")
+        return self
+
+    @model_validator(mode="after")
     def _tensorflow_can_do_it(self) -> Self:
         if self.framework is Framework.TORCH:
             return self
@@ -169,11 +178,6 @@ class RunSettings(Settings):
             )
         if self.precision is Precision.FLOAT16:
             raise ValueError("framework tensorflow learns in float32 or bfloat16, not in float16")
-        of_keras = self.weights is not None and self.weights.suffix == ".h5"
-        if of_keras and self.weights_prepared is None:
-            raise ValueError(
-                f"weights_prepared must say what the network in {self.weights} was given"
-            )
         for name in ("channels_last", "compile"):
             if getattr(self, name):
                 raise ValueError(f"{name} is for framework torch")
@@ -251,8 +255,6 @@ class TrainingSettings(Settings):
                 f"processes is {self.processes}, which cannot be spread evenly over"
                 f" {self.nodes} nodes"
             )
-        if self.nodes > 1 and self.device is Device.CUDA:
-            raise ValueError(f"nodes is {self.nodes}, which device: cuda cannot do yet")
         for name, run in self.runs.items():
             if run.precision is Precision.FLOAT16 and self.device is Device.CPU:
                 raise ValueError(f"precision of run {name!r} is float16, which needs device: cuda")

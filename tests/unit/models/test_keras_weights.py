@@ -87,6 +87,31 @@ def test_weights_of_another_network_are_refused(keras, tmp_path):
         load_keras_weights(build(keras, "inception_v3"), tmp_path / "weights.h5")
 
 
+def test_weights_of_a_deeper_network_are_refused_though_all_names_are_there(keras, tmp_path):
+    deeper = stored_variables(build(keras, "resnet101"))
+    stored = {name: variable.value.detach().clone() for name, variable in deeper.items()}
+    torch.save(stored, tmp_path / "best.pt")
+    with pytest.raises(TrainingError, match=r"of another network: conv4_block10_1_bn/beta is unkn"):
+        load_keras_weights(build(keras, "resnet50"), tmp_path / "best.pt")
+
+
+def test_weights_in_bfloat16_are_taken_and_a_head_of_another_shape_is_not(keras, tmp_path):
+    keras.utils.set_random_seed(3)
+    other = build_keras_network(keras, "resnet50", 5, HeadSettings(), channels_last=False)
+    stored = {
+        name: variable.value.detach().bfloat16()
+        for name, variable in stored_variables(other).items()
+    }
+    torch.save(stored, tmp_path / "best.pt")
+    network = build(keras, "resnet50")
+    before = network.model.get_layer("logits").kernel.value.detach().clone()
+    load_keras_weights(network, tmp_path / "best.pt")
+    after = stored_variables(network)
+    name = "conv1_conv/kernel"
+    assert torch.equal(after[name].value.detach(), stored[name].float())
+    assert torch.equal(after["logits/kernel"].value.detach(), before)
+
+
 def test_file_that_holds_no_weights_is_refused_with_what_would_do(keras, tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1

@@ -25,9 +25,19 @@ def test_number_of_nodes_changes_no_result():
     assert two.without_limits() == one
 
 
-def test_several_nodes_do_without_gpus_for_now():
-    with pytest.raises(ValidationError, match="nodes is 2, which device: cuda cannot do yet"):
-        TrainingSettings(processes=2, nodes=2, backend="torch", device="cuda")
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"weights": "net.h5"}, "must say what images the network in net.h5 was given"),
+        ({"weights_prepared": "keras"}, "weights_prepared is for weights in .h5"),
+        ({"weights": "best.pt", "weights_prepared": "keras"}, "is for weights in .h5"),
+        ({"framework": "torch", "weights": "net.h5"}, "are for framework tensorflow"),
+    ],
+)
+def test_only_weights_of_keras_are_told_how_images_were_prepared(settings, error):
+    with pytest.raises(ValidationError, match=error):
+        RunSettings(**{"framework": "tensorflow", **settings})
+    RunSettings(framework="tensorflow", weights="net.h5", weights_prepared="keras")
 
 
 def test_use_names_runs_that_are_there():

@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from lamella.datasets.batches import Batch
+from lamella.datasets.settings import TargetKind
+from lamella.datasets.targets import Targets
 from lamella.models.keras_library import load_tensorflow
 from lamella.models.keras_networks import (
     KerasNetwork,
@@ -24,6 +26,7 @@ from lamella.training.keras_group import KerasGroup, join_keras_group
 from lamella.training.keras_optimiser import KerasOptimiser
 from lamella.training.settings import Precision, RunSettings, TrainingSettings
 from lamella.training.tensorflow_arithmetic import prepare_tensorflow
+from lamella.training.tensorflow_loss import sum_of_losses
 
 tf = load_tensorflow()
 
@@ -41,6 +44,7 @@ class KerasLearner:
         network: What learns.
         judged: The same in float32, which gives answers; ``network`` itself where that learns so.
         patch_px: Edge length of a patch.
+        targets: What is learned; only what it is, and in which units, counts.
     """
 
     def __init__(
@@ -52,9 +56,11 @@ class KerasLearner:
         judged: KerasNetwork,
         *,
         patch_px: int,
+        targets: Targets,
     ) -> None:
         self.run = run
         self.group = group
+        self._targets = targets
         self.network = network
         self._judged = judged
         self.learning = freeze_keras(keras, network.model, run.freeze)
@@ -76,13 +82,19 @@ class KerasLearner:
 
     @classmethod
     def build(
-        cls, index: PatchIndex, run: RunSettings, *, seed: int, training: TrainingSettings
+        cls,
+        index: PatchIndex,
+        targets: Targets,
+        run: RunSettings,
+        *,
+        seed: int,
+        training: TrainingSettings,
     ) -> Self:
         """Return a learner at its beginning; see ``build_learner``."""
         group = join_keras_group(training.backend, training.device)
         keras = prepare_tensorflow(run, training.device, rank=group.rank)
         keras.utils.set_random_seed(seed)
-        outputs = len(index.classes)
+        outputs = len(targets.names)
         judged = build_keras_network(keras, run.model, outputs, run.head)
         check_keras_size(judged, run.model, index.patch_px)
         network = judged
@@ -92,7 +104,7 @@ class KerasLearner:
         if run.weights is not None:
             prepared = run.weights_prepared or Preparation.LAMELLA
             load_keras_weights(network, run.weights, prepared=prepared)
-        learner = cls(keras, run, group, network, judged, patch_px=index.patch_px)
+        learner = cls(keras, run, group, network, judged, patch_px=index.patch_px, targets=targets)
         learner.share_weights(None)
         return learner
 
@@ -112,9 +124,9 @@ class KerasLearner:
         weight = tf.constant(self.group.size / batch.joint_size, tf.float64)
         total = 0.0
         sums: list[Any] = []
-        images, labels = (np.array_split(each, parts) for each in (batch.images, batch.labels))
+        images, targets = (np.array_split(each, parts) for each in (batch.images, batch.targets))
         with self.group.waiting():
-            for number, (seen, truth) in enumerate(zip(images, labels, strict=True), start=1):
+            for number, (seen, truth) in enumerate(zip(images, targets, strict=True), start=1):
                 arguments = (tf.constant(seen), tf.constant(truth), weight, sums)
                 loss, sums = self._gradients(*arguments, is_last=number == parts)
                 total += float(loss)
@@ -131,7 +143,7 @@ class KerasLearner:
         self._prepare_answers()
 
     def answers(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the probabilities of patches, ``(n, classes)``."""
+        """Return the answers to patches, ``(n, outputs)``."""
         found: NDArray[np.float32] = self._answers(tf.constant(images)).numpy()
         return found
 
@@ -180,14 +192,13 @@ class KerasLearner:
             self._judged.model.set_weights(self.network.model.get_weights())
 
     def _gradients_of(
-        self, images: Any, labels: Any, weight: Any, sums: Sequence[Any], *, is_last: bool
+        self, images: Any, targets: Any, weight: Any, sums: Sequence[Any], *, is_last: bool
     ) -> tuple[Any, list[Any]]:
         """Return the sum of the losses, and the gradients added to those of former parts."""
         variables = [variable.value for variable in self.learning]
         with tf.GradientTape() as tape:
-            logits = self.network.model(normalised(images), training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_sum(losses)
+            outputs = self.network.model(normalised(images), training=True)
+            loss = sum_of_losses(outputs, targets, self._targets.kind)
             weighted = loss * tf.cast(weight, loss.dtype)
         found = tape.gradient(weighted, variables)
         if sums:
@@ -195,8 +206,18 @@ class KerasLearner:
         return loss, self.group.mean_of(found) if is_last else found
 
     def _answers_to(self, images: Any) -> Any:
-        logits = self._judged.model(normalised(images), training=False)
-        return tf.nn.softmax(logits)
+        outputs = self._judged.model(normalised(images), training=False)
+        return answers_of(outputs, self._targets)
+
+
+def answers_of(outputs: Any, targets: Targets) -> Any:
+    """Return answers from raw outputs; ``lamella.models.activation`` in TensorFlow."""
+    if targets.kind is TargetKind.CLASSES:
+        return tf.nn.softmax(outputs)
+    if targets.scale is None:
+        return tf.nn.sigmoid(outputs)
+    means, deviations = targets.scale.means, targets.scale.deviations
+    return tf.constant(means, outputs.dtype) + tf.constant(deviations, outputs.dtype) * outputs
 
 
 def normalised(images: Any) -> Any:

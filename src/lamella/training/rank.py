@@ -25,6 +25,7 @@ def main(words: Sequence[str]) -> None:
     try:
         train_model(
             index=arguments.index,
+            slides=arguments.slides,
             output_folder=arguments.output,
             name=arguments.run,
             run=arguments.training.runs[arguments.run],

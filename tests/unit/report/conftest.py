@@ -194,7 +194,14 @@ def write_explanations(root):
         for x, predicted, lift in ((64, "tumor", "1.5"), (128, "normal", "2.5"))
     ]
     write_table(folder / "explanations.tsv", EXPLANATION_COLUMNS, rows)
-    write_about(folder / ABOUT, method="grad_cam", model="resnet50", seed=1, reason="")
+    write_about(
+        folder / ABOUT,
+        method="grad_cam",
+        model="resnet50",
+        seed=1,
+        kind=TargetKind.CLASSES,
+        reason="",
+    )
     (folder / "patches").mkdir()
     for row in rows:
         Image.new("RGB", (454, 224), (90, 0, 90)).save(folder / row["file"])

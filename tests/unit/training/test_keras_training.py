@@ -22,7 +22,7 @@ from lamella.models.keras_in_torch import keras_network_in_torch
 from lamella.models.settings import HeadSettings
 from lamella.stores.json_files import read_json
 from lamella.stores.shards import ShardReader
-from lamella.stores.tables import read_table
+from lamella.stores.tables import read_table, write_table
 from lamella.tracking.settings import TrackingSettings
 from lamella.training.checkpoint import load_trained
 from lamella.training.launch import launch_training
@@ -45,12 +45,20 @@ OFTEN = 1e-9
 pytestmark = pytest.mark.timeout(600)
 
 
-def start(index: Path, folder: Path, run: RunSettings = RUN, **training) -> subprocess.Popen:
+def start(
+    index: Path,
+    folder: Path,
+    run: RunSettings = RUN,
+    *,
+    slides: Path | None = None,
+    **training,
+) -> subprocess.Popen:
     settings = TrainingSettings(runs={"tiny": run}, checkpoint_minutes=OFTEN, **training)
     words = [
         *("--index", str(index), "--output", str(folder), "--run", "tiny", "--seed", "5"),
         *("--settings", settings.model_dump_json(), "--log", str(folder / "log")),
     ]
+    words += ["--slides", str(slides)] if slides else []
     how = "launch" if settings.processes > 1 else "alone"
     return subprocess.Popen([sys.executable, str(PROGRAMS / "untracked.py"), how, *words])
 
@@ -188,13 +196,51 @@ def test_gradient_of_two_ranks_is_that_of_one_process_on_the_joined_batch(gradie
     assert gradients["sums"][0] == gradients["sums"][1]
 
 
-def test_optimisers_step_as_those_of_torch():
+@pytest.fixture(scope="module")
+def beside_torch() -> dict:
     program = [sys.executable, str(PROGRAMS / "keras_steps.py")]
     said = subprocess.run(program, capture_output=True, text=True, check=True)
-    found = json.loads(said.stdout.splitlines()[-1])
+    return json.loads(said.stdout.splitlines()[-1])
+
+
+def test_optimisers_step_as_those_of_torch(beside_torch):
+    found = beside_torch
     for kind in ("adamw", "adam", "sgd"):
         assert found[f"{kind} moved"] > 1e-3
         assert found[kind] < 3e-6
+
+
+@pytest.mark.parametrize("kind", ["classes", "multi_label", "regression"])
+def test_losses_gradients_and_answers_are_those_of_torch(beside_torch, kind):
+    for each in ("loss", "gradient", "answers"):
+        assert beside_torch[f"{kind} {each}"] < 1e-6
+
+
+def test_numbers_are_learned_and_answered_by_torch_in_their_units(cohort, tmp_path):
+    ages = ("41", "", "77.5", "50", "70")
+    rows = [
+        {
+            "slide": f"s{n}",
+            "path": f"s{n}.svs",
+            "patient": f"p{n + 1}",
+            "age": age,
+            "size": "12345"[n],
+        }
+        for n, age in enumerate(ages)
+    ]
+    table = tmp_path / "slides.tsv"
+    write_table(table, ("slide", "path", "patient", "age", "size"), rows)
+    target = {"kind": "regression", "columns": ("age", "size")}
+    run = RunSettings(**RUN.model_dump() | {"target": target, "epochs": 1})
+    assert start(cohort, tmp_path, run, slides=table).wait() == 0, (tmp_path / "log").read_text()
+    predictions = pd.read_parquet(tmp_path / "predictions.parquet")
+    expected = predictions[predictions["slide"] == "s4"].sort_values("x")
+    assert set(expected["target_age"]) == {70.0}
+    model = load_trained(tmp_path)
+    with torch.inference_mode():
+        found = model.inference()(torch.from_numpy(patches_of(cohort, "s4"))).numpy()
+    assert expected["value_age"].between(0, 150).all()
+    np.testing.assert_allclose(found, expected[["value_age", "value_size"]].to_numpy(), rtol=1e-4)
 
 
 def test_patches_below_the_least_size_of_inception_are_refused(cohort, tmp_path):

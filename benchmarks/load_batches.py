@@ -29,6 +29,7 @@ from lamella.datasets.augment import augmented
 from lamella.datasets.batches import Schedule, training_batches
 from lamella.datasets.patches import PatchDataset
 from lamella.datasets.settings import AugmentSettings, Sampling
+from lamella.datasets.targets import class_targets
 from lamella.drawing.plan import SlideSpec
 from lamella.drawing.slide import draw_slide
 from lamella.patches.index import PatchIndex
@@ -146,7 +147,7 @@ def read_pngs(folder: Path, order: np.ndarray) -> None:
 
 
 def read_ours(index: PatchIndex, order: np.ndarray) -> None:
-    dataset = PatchDataset(index, "train", max_open_shards=32)
+    dataset = PatchDataset(index, class_targets(index), "train", max_open_shards=32)
     for start in range(0, len(order), BATCH):
         dataset.read(order[start : start + BATCH])
     dataset.close()
@@ -154,7 +155,7 @@ def read_ours(index: PatchIndex, order: np.ndarray) -> None:
 
 def load_ours(index: PatchIndex) -> None:
     """Read ahead in a thread, mirror and turn: what a training does by default."""
-    dataset = PatchDataset(index, "train", max_open_shards=32)
+    dataset = PatchDataset(index, class_targets(index), "train", max_open_shards=32)
     schedule = Schedule(BATCH, 1, 1, Sampling.NATURAL, None, AugmentSettings())
     for _ in training_batches(dataset, schedule, epoch=1, rank=0):
         pass

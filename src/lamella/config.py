@@ -14,6 +14,8 @@ from lamella.benchmark.settings import BenchmarkSettings
 from lamella.cohort.settings import SplitSettings
 from lamella.cohort.split import split_patients
 from lamella.cohort.table import Slide, read_slides
+from lamella.datasets.settings import TargetKind
+from lamella.datasets.targets import slide_truth
 from lamella.engines.settings import ParitySettings
 from lamella.errors import CohortError, CohortErrors, SettingsError
 from lamella.export.settings import ExportSettings
@@ -130,7 +132,8 @@ def load_slides(config: Config) -> list[Slide]:
 
     Raises:
         CohortErrors: the table is malformed, its patients cannot be split as the settings say, a
-            label differs from a class in case only, or a slide has no mask where all need one.
+            label differs from a class in case only, a slide has no mask where all need one, or a
+            run shall learn columns that are not there or hold something else.
     """
     slides = read_slides(config.slides)
     split_patients(slides, config.split)
@@ -154,9 +157,24 @@ def load_slides(config: Config) -> list[Slide]:
             for slide in slides
             if slide.mask is None
         ]
+    errors += _unlearnable_cells(config, slides)
     if errors:
         raise CohortErrors(errors)
     return slides
+
+
+def _unlearnable_cells(config: Config, slides: Sequence[Slide]) -> list[CohortError]:
+    """Return what runs shall learn of the slide table and cannot."""
+    errors: dict[str, CohortError] = {}
+    for name in config.training.selected_runs:
+        target = config.training.runs[name].target
+        if target.kind is not TargetKind.CLASSES:
+            try:
+                slide_truth(slides, target, config.slides)
+            except CohortErrors as found:
+                # Two runs may learn one column.
+                errors |= {str(error): error for error in found.errors}
+    return list(errors.values())
 
 
 def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:

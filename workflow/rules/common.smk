@@ -49,6 +49,12 @@ def without_replanning(section):
     return lambda wildcards, threads: section.as_params()
 
 
+def learned_slide_table(wildcards):
+    """Name the checked slide table for runs that learn its columns; others do not depend on it."""
+    columns = SETTINGS.training.runs[wildcards.run].target.columns
+    return "results/cohort/slides.tsv" if columns else []
+
+
 def fleet_memory_mb(wildcards, threads, attempt):
     """Give a fan-out stage what its workers may use, and its own process 1 GB."""
     return int(1000 + threads * SETTINGS.fleet.worker_memory_mib * 1.05) * attempt

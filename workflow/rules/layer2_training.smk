@@ -1,6 +1,6 @@
 """Layer II: networks are trained, compared over their seeds, and exported.
 
-Reads    results/patches/index.parquet
+Reads    results/patches/index.parquet, results/cohort/slides.tsv (runs that learn its columns)
 Writes   results/train/{run}/seed{seed}/metrics.json  and beside it best.pt, history.tsv,
          predictions.parquet, pictures/, state/
          results/train/summary.tsv
@@ -12,6 +12,7 @@ rule train_model:
     """Train one network from one seed."""
     input:
         index="results/patches/index.parquet",
+        slides=learned_slide_table,
         weights=lambda wildcards: SETTINGS.training.runs[wildcards.run].weights or [],
         tracking=ancient("results/mlflow/ready.json"),
     output:
@@ -33,6 +34,9 @@ rule train_model:
         runtime=lambda wildcards, attempt: 720 * attempt,
     params:
         folder=subpath(output.metrics, parent=True),
+        slides=lambda wildcards, input, threads: (
+            f"--slides {input.slides}" if input.slides else ""
+        ),
         # Compared with those of the last run; `settings` is not, for its limits change no result.
         result_depends_on=lambda wildcards: SETTINGS.training.for_run(wildcards.run)
         .without_limits()
@@ -43,7 +47,7 @@ rule train_model:
         tracking=lambda wildcards, threads: SETTINGS.tracking.model_dump_json(),
         revision=training.REVISION,
     shell:
-        "python -m lamella.training --index {input.index} --output {params.folder}"
+        "python -m lamella.training --index {input.index} {params.slides} --output {params.folder}"
         " --run {wildcards.run} --seed {wildcards.seed}"
         " --settings {params.settings:q} --tracking {params.tracking:q} --log {log}"
 

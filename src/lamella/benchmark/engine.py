@@ -131,7 +131,7 @@ def _subject(
         export_folder=export_folder,
         description=description,
         parity=read_parity(parity, engine),
-        pool=_pool(reference, patch_index, settings),
+        pool=_pool(reference, patch_index, description, settings),
         index_digest=patch_index.digest,
         # Now, so that its load is not the one of the measurement.
         host=describe_host(),
@@ -150,12 +150,18 @@ def _check_reference(
         )
 
 
-def _pool(reference: Reference, index: PatchIndex, settings: BenchmarkSettings) -> Pool:
+def _pool(
+    reference: Reference,
+    index: PatchIndex,
+    description: ModelDescription,
+    settings: BenchmarkSettings,
+) -> Pool:
     order = np.random.default_rng(settings.seed).permutation(len(reference.table))
     places = np.sort(order[: settings.patches])
     return Pool(
         patches=read_patches(reference.table.iloc[places], index),
         probabilities=reference.probabilities[places],
+        units=np.array(description.deviations) if description.deviations else 1.0,
     )
 
 

@@ -33,10 +33,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Pool:
-    """Patches in memory with the trained network's answers: ``(n, H, W, 3)``, ``(n, classes)``."""
+    """Patches in memory with the trained network's answers: ``(n, H, W, 3)``, ``(n, outputs)``.
+
+    Differences from these are told in ``units``: 1 of probabilities, else ``(outputs,)``.
+    """
 
     patches: NDArray[np.uint8]
     probabilities: NDArray[np.float32]
+    units: NDArray[np.float64] | float = 1.0
 
 
 def measure_batch(
@@ -89,5 +93,5 @@ def _timed_call(
     return Call(
         latency_ms=wall / _NS_PER_MS,
         cpu_ms=cpu / _NS_PER_MS,
-        difference=largest_difference(answers, pool.probabilities[places]),
+        difference=largest_difference(answers, pool.probabilities[places], units=pool.units),
     )

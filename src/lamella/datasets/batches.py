@@ -19,13 +19,14 @@ class Batch:
     Attributes:
         positions: ``(n,)`` samples of the dataset.
         images: ``(n, size, size, 3)`` uint8, RGB.
-        labels: ``(n,)`` classes.
+        targets: ``(n,)`` int64 classes, or ``(n, k)`` float32, NaN where unknown: labels, or
+            standardised numbers.
         joint_size: Samples of the joint batch, over all ranks.
     """
 
     positions: NDArray[np.int64]
     images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    targets: NDArray[np.int64] | NDArray[np.float32]
     joint_size: int
 
 
@@ -49,10 +50,12 @@ class Schedule:
     limit: int | None
     augment: AugmentSettings
 
-    def joint_batches(self, labels: NDArray[np.int64], epoch: int) -> list[NDArray[np.int64]]:
+    def joint_batches(
+        self, targets: NDArray[np.int64] | NDArray[np.float32], epoch: int
+    ) -> list[NDArray[np.int64]]:
         """Return the joint batches of an epoch, one array of positions per step."""
         order = epoch_order(
-            labels, seed=self.seed, epoch=epoch, sampling=self.sampling, limit=self.limit
+            targets, seed=self.seed, epoch=epoch, sampling=self.sampling, limit=self.limit
         )
         return joint_batches(order, self.batch_size * self.ranks)
 
@@ -79,9 +82,9 @@ def training_batches(
             epoch=epoch,
             settings=schedule.augment,
         )
-        return Batch(positions, images, dataset.labels[positions], len(joint))
+        return Batch(positions, images, dataset.learned[positions], len(joint))
 
-    joint = schedule.joint_batches(dataset.labels, epoch)[first:]
+    joint = schedule.joint_batches(dataset.learned, epoch)[first:]
     return ReadAhead(read, joint, threads=dataset.threads)
 
 
@@ -91,7 +94,7 @@ def evaluation_batches(
     """Return a rank's share of all samples, in order, unchanged; none for a rank without any."""
 
     def read(positions: NDArray[np.int64]) -> Batch:
-        return Batch(positions, dataset.read(positions), dataset.labels[positions], len(positions))
+        return Batch(positions, dataset.read(positions), dataset.learned[positions], len(positions))
 
     mine = rank_share(np.arange(len(dataset)), rank=rank, ranks=ranks)
     return ReadAhead(read, joint_batches(mine, batch_size), threads=dataset.threads)

@@ -1,4 +1,4 @@
-"""The labelled patches of one split, read from the shards by number."""
+"""The patches of one split that are learned from or judged, read from the shards by number."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,30 +9,41 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lamella.datasets.open_shards import OpenShards
+from lamella.datasets.targets import Targets
 from lamella.patches.index import PatchIndex
 
 
 class PatchDataset:
-    """Labelled patches of a split; sample ``i`` is row ``i`` of ``table``.
+    """Patches of a split of which something is known; sample ``i`` is row ``i`` of ``table``.
 
     Args:
         index: The patches of the cohort.
+        targets: What is true of them, row by row.
         split: ``train``, ``validation`` or ``test``.
         max_open_shards: Files open at a time, over all threads; each thread may have one.
         threads: How many threads may read at a time; a further one waits.
 
     Attributes:
-        table: The split's rows of the index; patches without a label are left out.
-        labels: ``(n,)`` class of each sample.
+        table: The split's rows of the index; patches of which nothing is known are left out.
+        targets: What is true of the samples.
+        learned: What a network is given of that: ``(n,)`` int64 classes, or ``(n, k)`` float32.
         samples: ``(n,)`` row of each sample in the whole index.
         threads: How many threads may read at a time.
     """
 
     def __init__(
-        self, index: PatchIndex, split: str, *, max_open_shards: int, threads: int = 1
+        self,
+        index: PatchIndex,
+        targets: Targets,
+        split: str,
+        *,
+        max_open_shards: int,
+        threads: int = 1,
     ) -> None:
-        self.table: pd.DataFrame = labelled(index.table, split)
-        self.labels: NDArray[np.int64] = self.table["label"].to_numpy(np.int64)
+        rows = known_rows(index, targets, split)
+        self.table: pd.DataFrame = index.table.iloc[rows]
+        self.targets = targets.take(rows)
+        self.learned = self.targets.learned
         self.samples: NDArray[np.int64] = self.table.index.to_numpy(np.int64)
         self.threads = threads
         self._patch_px = index.patch_px
@@ -84,6 +95,7 @@ class PatchDataset:
             self._idle.put(shards)
 
 
-def labelled(table: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Return the rows of a split that have a label."""
-    return table[(table["split"] == split) & (table["label"] >= 0)]
+def known_rows(index: PatchIndex, targets: Targets, split: str) -> NDArray[np.int64]:
+    """Return the rows of a split of which something is known, positions in the index."""
+    mine = (index.table["split"] == split).to_numpy()
+    return np.flatnonzero(mine & targets.known)

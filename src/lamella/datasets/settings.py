@@ -32,7 +32,7 @@ class TargetSettings(Settings):
     kind: TargetKind = TargetKind.CLASSES
     """`classes`: which of `patches.classes` a patch is; `multi_label`: for each of `columns`
     whether it is 1 or 0, labels that do not exclude each other; `regression`: the number in each
-    of `columns`. So far only `classes` can be trained; the others are refused."""
+    of `columns`."""
 
     columns: tuple[str, ...] = ()
     """With `multi_label` and `regression`: columns of the slide table; every patch of a slide is

@@ -16,25 +16,30 @@ _ORDER_STREAM = 1
 
 
 def epoch_order(
-    labels: NDArray[np.int64], *, seed: int, epoch: int, sampling: Sampling, limit: int | None
+    targets: NDArray[np.int64] | NDArray[np.float32],
+    *,
+    seed: int,
+    epoch: int,
+    sampling: Sampling,
+    limit: int | None,
 ) -> NDArray[np.int64]:
     """Return the order in which an epoch goes through the samples.
 
     Args:
-        labels: ``(n,)`` class of each sample.
+        targets: What is true of each sample, ``(n, …)``; balanced: its class, ``(n,)``.
         seed: Seed of the training.
         epoch: Number of the epoch; each has its own order.
         sampling: Natural or balanced.
         limit: Samples per epoch; ``None`` for as many as there are.
 
     Returns:
-        ``(min(limit, n),)`` positions in ``labels``. Natural: each at most once.
+        ``(min(limit, n),)`` positions in ``targets``. Natural: each at most once.
     """
     generator = np.random.default_rng([seed, epoch, _ORDER_STREAM])
-    count = len(labels) if limit is None else min(limit, len(labels))
+    count = len(targets) if limit is None else min(limit, len(targets))
     if sampling is Sampling.BALANCED:
-        return _balanced(labels, count, generator)
-    return generator.permutation(len(labels))[:count]
+        return _balanced(targets.astype(np.int64), count, generator)
+    return generator.permutation(len(targets))[:count]
 
 
 def _balanced(

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from lamella.cohort.settings import Split
 from lamella.cohort.table import COLUMNS, Slide, read_slides
 from lamella.datasets.settings import TargetKind, TargetSettings
-from lamella.errors import CohortError, CohortErrors
+from lamella.errors import CohortError, CohortErrors, SettingsError
 from lamella.patches.index import PatchIndex
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -84,6 +84,16 @@ class Targets:
         return np.asarray(~np.isnan(self.truth).all(axis=1))
 
     @property
+    def learned(self) -> NDArray[np.int64] | NDArray[np.float32]:
+        """What a network is given: as ``truth``, but numbers standardised; else in float32."""
+        if self.kind is TargetKind.CLASSES:
+            return self.truth.astype(np.int64)
+        exact = self.truth.astype(np.float64)
+        if self.scale is not None:
+            exact = (exact - self.scale.means) / self.scale.deviations
+        return exact.astype(np.float32)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all that is true; it changes with any cell that a patch is given."""
         content = hashlib.sha256(repr((str(self.kind), self.names, self.truth.shape)).encode())
@@ -95,20 +105,27 @@ class Targets:
         return Targets(self.kind, self.names, self.truth[rows], self.scale)
 
 
-def read_targets(settings: TargetSettings, index: PatchIndex, slides: Path) -> Targets:
+def read_targets(settings: TargetSettings, index: PatchIndex, slides: Path | None) -> Targets:
     """Return what is true of every patch of an index, row by row.
 
     Args:
         settings: What is learned.
         index: The patches; of ``classes`` nothing else is read.
-        slides: The slide table, ``results/cohort/slides.tsv``.
+        slides: The slide table, ``results/cohort/slides.tsv``; ``None`` will do for ``classes``.
 
     Raises:
+        SettingsError: columns are to be learned, and no table is named.
         CohortErrors: the table cannot be read, says what cannot be learned (see ``slide_truth``),
             or lacks a slide of the index. All bad cells are named at once, each with its line.
     """
     if settings.kind is TargetKind.CLASSES:
         return class_targets(index)
+    if slides is None:
+        raise SettingsError(
+            f"{', '.join(settings.columns)} of the slide table cannot be learned without it",
+            "--slides",
+            "Name results/cohort/slides.tsv",
+        )
     rows = read_slides(slides)
     truth = slide_truth(rows, settings, slides)[_places(rows, index, slides)]
     scale = None

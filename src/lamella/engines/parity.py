@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from lamella.engines.agreement import Agreement, compare_answers, patch_auc
+from lamella.datasets.settings import TargetKind
+from lamella.datasets.targets import Targets
+from lamella.engines.agreement import Agreement, answers_auc, compare
 from lamella.engines.engine import Engine
 from lamella.engines.fit import check_patches_fit
 from lamella.engines.load import FORMATS, engine_version, load_engine
@@ -29,9 +32,11 @@ from lamella.stores.tables import write_table
 from lamella.tracking.record import Dataset, Record, now_ms
 from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
-from lamella.training.checkpoint import load_trained
+from lamella.training.checkpoint import TrainedModel, load_trained
+from lamella.training.results import PREDICTIONS, target_column
 
 _log = logging.getLogger(__name__)
+_PLACE = ["slide", "x", "y"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,21 @@ class ParityRow:
     verdict: Verdict
     reason: str
     agreement: Agreement | None
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The patches that are compared.
+
+    Attributes:
+        reference: The trained network's answers.
+        patches: ``(n, H, W, 3)``.
+        targets: What is true of them; of some nothing may be known.
+    """
+
+    reference: Reference
+    patches: NDArray[np.uint8]
+    targets: Targets
 
 
 def check_parity(
@@ -67,13 +87,11 @@ def check_parity(
     """
     started_ms = now_ms()
     patch_index = read_index(index)
-    reference, patches = _reference(export_folder, patch_index, settings, index)
-    write_reference(output.with_name(REFERENCE_NAME), reference)
-    rows = [
-        _compare(name, export_folder, patches, reference, settings) for name in settings.engines
-    ]
+    sample = _sample(export_folder, patch_index, settings, index)
+    write_reference(output.with_name(REFERENCE_NAME), sample.reference)
+    rows = [_compare(name, export_folder, sample, settings) for name in settings.engines]
     write_table(output, COLUMNS, [_cells(row, settings) for row in rows])
-    record = _record(rows, reference, settings, f"parity {export_folder.name}")
+    record = _record(rows, sample, settings, f"parity {export_folder.name}")
     record.started_ms = started_ms
     record.artifacts = [f"../{output.name}"]
     # A folder of its own: that of the table holds the record of the export.
@@ -88,25 +106,39 @@ def check_parity(
         )
 
 
-def _reference(
+def _sample(
     export_folder: Path, index: PatchIndex, settings: ParitySettings, where: Path
-) -> tuple[Reference, NDArray[np.uint8]]:
-    """Return the trained network's answers, and the patches they are about."""
+) -> _Sample:
     folder = export_folder / ModelFormat.ONNX
     description = read_description(folder)
     check_patches_fit(description, patch_px=index.patch_px, mpp=index.mpp, where=str(where))
     table = choose_patches(index, most=settings.patches, seed=settings.seed)
     patches = read_patches(table, index)
-    network = load_trained(folder / description.origin.metrics).inference()
+    metrics = folder / description.origin.metrics
+    model = load_trained(metrics)
     reference = Reference(
         table=table,
-        probabilities=_answer(network, patches, settings),
+        probabilities=_answer(model.inference(), patches, settings),
         index_digest=index.digest,
         models={
             str(stored): read_description(export_folder / stored).digest for stored in ModelFormat
         },
     )
-    return reference, patches
+    return _Sample(reference, patches, _targets(model, table, metrics.with_name(PREDICTIONS)))
+
+
+def _targets(model: TrainedModel, table: pd.DataFrame, predictions: Path) -> Targets:
+    """Return what is true of rows of the index.
+
+    Labels stand in the predictions of the training, which are of all held-out patches of which
+    something is known. Numbers are compared without.
+    """
+    if model.kind is TargetKind.CLASSES:
+        return Targets(model.kind, model.classes, table["label"].to_numpy(np.int64))
+    columns = [target_column(name) for name in model.classes]
+    known = pd.read_parquet(predictions, columns=[*_PLACE, *columns])
+    joined = table[_PLACE].merge(known, on=_PLACE, how="left", validate="one_to_one")
+    return Targets(model.kind, model.classes, joined[columns].to_numpy(np.float32), model.scale)
 
 
 def _answer(
@@ -122,20 +154,15 @@ def _answer(
 
 
 def _compare(
-    name: EngineName,
-    export_folder: Path,
-    patches: NDArray[np.uint8],
-    reference: Reference,
-    settings: ParitySettings,
+    name: EngineName, export_folder: Path, sample: _Sample, settings: ParitySettings
 ) -> ParityRow:
     try:
         version = engine_version(name, settings.device)
         engine = load_engine(name, export_folder, device=settings.device, threads=settings.threads)
     except (EngineUnavailableError, StoreError) as error:
         return ParityRow(name, "", Verdict.UNAVAILABLE, error.what, None)
-    answers = _answers_of(engine, patches, settings.batch_size)
-    labels = reference.table["label"].to_numpy(dtype=np.int16)
-    agreement = compare_answers(answers, reference.probabilities, labels)
+    answers = _answers_of(engine, sample.patches, settings.batch_size)
+    agreement = compare(answers, sample.reference.probabilities, sample.targets)
     if agreement.within(settings.limit):
         return ParityRow(name, version, Verdict.VALID, "", agreement)
     reason = f"differs by {agreement.max_abs_difference:.3g}, limit {settings.limit:g}"
@@ -166,18 +193,19 @@ def _figures(agreement: Agreement) -> dict[str, object]:
     return {
         "n": agreement.n,
         "max_abs_difference": f"{agreement.max_abs_difference:.3e}",
-        "cosine": f"{agreement.cosine:.9f}",
-        "top1_agreement": f"{agreement.top1_agreement:.6f}",
-        "auc": None if agreement.auc is None else f"{agreement.auc:.6f}",
-        "auc_difference": (
-            None if agreement.auc_difference is None else f"{agreement.auc_difference:.3e}"
-        ),
+        "cosine": _written(agreement.cosine, ".9f"),
+        "top1_agreement": _written(agreement.top1_agreement, ".6f"),
+        "auc": _written(agreement.auc, ".6f"),
+        "auc_difference": _written(agreement.auc_difference, ".3e"),
     }
 
 
-def _record(
-    rows: list[ParityRow], reference: Reference, settings: ParitySettings, name: str
-) -> Record:
+def _written(figure: float | None, form: str) -> str | None:
+    return None if figure is None else format(figure, form)
+
+
+def _record(rows: list[ParityRow], sample: _Sample, settings: ParitySettings, name: str) -> Record:
+    reference = sample.reference
     record = Record(
         kind="parity",
         name=name,
@@ -197,8 +225,7 @@ def _record(
             )
         ],
     )
-    labels = reference.table["label"].to_numpy(dtype=np.int16)
-    record.add_metrics(_tracked_figures(rows, patch_auc(reference.probabilities, labels)))
+    record.add_metrics(_tracked_figures(rows, answers_auc(reference.probabilities, sample.targets)))
     return record
 
 
@@ -207,5 +234,6 @@ def _tracked_figures(rows: list[ParityRow], reference_auc: float | None) -> dict
     for row in rows:
         if row.agreement is not None:
             figures[f"max_abs_difference_{row.engine}"] = row.agreement.max_abs_difference
-            figures[f"top1_agreement_{row.engine}"] = row.agreement.top1_agreement
+            if row.agreement.top1_agreement is not None:
+                figures[f"top1_agreement_{row.engine}"] = row.agreement.top1_agreement
     return figures

@@ -28,8 +28,8 @@ class ParitySettings(Settings):
     """Patches per call."""
 
     limit: float = Field(default=1e-4, gt=0.0, le=1.0)
-    """Largest difference of a probability at which an engine's answers are valid; 0.0001 is for
-    32-bit arithmetic."""
+    """Largest difference of a probability, or of a number in standard deviations, at which an
+    engine's answers are valid; 0.0001 is for 32-bit arithmetic."""
 
     device: Device = Device.CPU
     """Where the engines run; the trained network always runs on the CPU."""

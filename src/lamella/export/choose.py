@@ -10,6 +10,8 @@ from lamella.errors import ExportError
 from lamella.export.settings import SelectionMetric
 from lamella.stores.json_files import read_json
 
+_LOSS = "loss"
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -18,21 +20,30 @@ class Candidate:
     Attributes:
         metrics: Its ``metrics.json``.
         seed: The seed.
-        value: The validation figure; ``None`` where it could not be measured.
+        metric: The validation figure by which seeds are compared.
+        value: That figure; ``None`` where it could not be measured.
         index_digest: Digest of the patches it was trained on.
     """
 
     metrics: Path
     seed: int
+    metric: str
     value: float | None
     index_digest: str
+
+    @property
+    def goodness(self) -> float:
+        """The figure, the higher the better; there must be one."""
+        assert self.value is not None
+        return -self.value if self.metric == _LOSS else self.value
 
 
 def choose_seed(metrics: Sequence[Path], metric: SelectionMetric) -> Candidate:
     """Return the seed with the highest validation figure, the lowest seed among equals.
 
-    A single seed is no choice: it is returned without a figure, too. The figure is missing where
-    a class has no patch in the validation split.
+    Runs that learn numbers do not have these figures: of theirs the one with the lowest validation
+    loss is returned. A single seed is no choice: it is returned without a figure, too. The figure
+    is missing where a class has no patch in the validation split.
 
     Args:
         metrics: ``metrics.json`` of every seed of one run.
@@ -44,7 +55,7 @@ def choose_seed(metrics: Sequence[Path], metric: SelectionMetric) -> Candidate:
     candidates = [read_candidate(path, metric) for path in metrics]
     if len(candidates) == 1:
         return candidates[0]
-    measured = [(each.value, -each.seed, each) for each in candidates if each.value is not None]
+    measured = [(each.goodness, -each.seed, each) for each in candidates if each.value is not None]
     if not measured:
         raise ExportError(
             f"none of the {len(metrics)} seeds has a validation {metric}",
@@ -57,10 +68,12 @@ def choose_seed(metrics: Sequence[Path], metric: SelectionMetric) -> Candidate:
 def read_candidate(path: Path, metric: SelectionMetric) -> Candidate:
     """Return what a ``metrics.json`` says about its seed."""
     figures: dict[str, Any] = read_json(path)
-    value = figures["validation"][metric.value]
+    found = metric.value if metric.value in figures["validation"] else _LOSS
+    value = figures["validation"][found]
     return Candidate(
         metrics=path,
         seed=int(figures["seed"]),
+        metric=found,
         value=None if value is None or math.isnan(value) else float(value),
         index_digest=str(figures["index_digest"]),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lamella.datasets.settings import TargetKind
 from lamella.errors import StoreError
 from lamella.stores.json_files import write_json
 
@@ -72,9 +73,15 @@ class ModelDescription(_Value):
     inputs: tuple[TensorDescription, ...]
     """Inputs of the graph; scaling and normalisation are inside it."""
     outputs: tuple[TensorDescription, ...]
-    """Outputs of the graph; softmax is inside it."""
+    """Outputs of the graph; softmax, sigmoid or the units of the numbers are inside it."""
+    kind: TargetKind = TargetKind.CLASSES
+    """What the output is: probabilities of classes or labels, or numbers."""
     classes: tuple[str, ...]
-    """Names of the classes, in the order of the output's columns."""
+    """Names of the classes, labels or numbers, in the order of the output's columns."""
+    means: tuple[float, ...] = ()
+    """Of numbers, mean of each in the training patches; else empty."""
+    deviations: tuple[float, ...] = ()
+    """Of numbers, standard deviation of each in the training patches; else empty."""
     patch_px: int
     """Edge length of a patch in pixels."""
     mpp: float

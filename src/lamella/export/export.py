@@ -22,7 +22,7 @@ from lamella.export.description import (
 from lamella.export.onnx_file import write_onnx
 from lamella.export.program import trace_program, write_program
 from lamella.export.settings import ExportSettings
-from lamella.models.interface import EXAMPLE_NAME, INPUT_NAME, OUTPUT_NAME, write_example
+from lamella.models.interface import EXAMPLE_NAME, INPUT_NAME, OUTPUT_NAMES, write_example
 from lamella.tracking.record import Dataset, Metric, ModelArtifact, Record, Tensor, now_ms
 from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
@@ -51,7 +51,8 @@ def export_model(
     """Write the best network of a run as ONNX and as a ``torch.export`` program.
 
     The graphs take patches as they lie in the shards, ``patches (n, patch_px, patch_px, 3)``
-    uint8 RGB for any ``n``, and give ``probabilities (n, classes)`` float32.
+    uint8 RGB for any ``n``, and give ``probabilities (n, outputs)`` float32, or ``values`` where
+    numbers were learned.
 
     Args:
         metrics: ``metrics.json`` of every seed of the run.
@@ -76,7 +77,7 @@ def export_model(
         "exported seed %d of %s (validation %s %s)",
         candidate.seed,
         run,
-        settings.metric,
+        candidate.metric,
         candidate.value,
     )
 
@@ -90,7 +91,7 @@ def _write_models(chosen: _Chosen, folder: Path, settings: ExportSettings) -> Mo
         program,
         opset=settings.opset,
         input_name=INPUT_NAME,
-        output_name=OUTPUT_NAME,
+        output_name=OUTPUT_NAMES[chosen.trained.kind],
     )
     _describe(chosen, folder, settings, ModelFormat.TORCH)
     return _describe(chosen, folder, settings, ModelFormat.ONNX)
@@ -104,18 +105,21 @@ def _describe(
     chosen: _Chosen, folder: Path, settings: ExportSettings, stored: ModelFormat
 ) -> ModelDescription:
     trained = chosen.trained
-    edge = trained.patch_px
+    edge, scale = trained.patch_px, trained.scale
     description = ModelDescription(
         format=stored,
         file=MODEL_FILES[stored],
         digest=file_digest(_model_path(folder, stored)),
         opset=settings.opset if stored is ModelFormat.ONNX else None,
         inputs=(_tensor(INPUT_NAME, "uint8", (-1, edge, edge, 3), "NHWC"),),
-        outputs=(_tensor(OUTPUT_NAME, "float32", (-1, len(trained.classes)), "NC"),),
+        outputs=(_output(trained),),
+        kind=trained.kind,
         classes=tuple(trained.classes),
+        means=tuple(scale.means.tolist()) if scale else (),
+        deviations=tuple(scale.deviations.tolist()) if scale else (),
         patch_px=edge,
         mpp=trained.mpp,
-        origin=_origin(chosen, settings, folder / stored),
+        origin=_origin(chosen, folder / stored),
         lamella_version=lamella.__version__,
         torch_version=str(torch.__version__),
     )
@@ -123,18 +127,23 @@ def _describe(
     return description
 
 
+def _output(trained: TrainedModel) -> TensorDescription:
+    shape = (-1, len(trained.classes))
+    return _tensor(OUTPUT_NAMES[trained.kind], "float32", shape, "NC")
+
+
 def _tensor(name: str, dtype: str, shape: tuple[int, ...], layout: str) -> TensorDescription:
     return TensorDescription(name=name, dtype=dtype, shape=shape, layout=layout)
 
 
-def _origin(chosen: _Chosen, settings: ExportSettings, folder: Path) -> Origin:
+def _origin(chosen: _Chosen, folder: Path) -> Origin:
     candidate = chosen.candidate
     return Origin(
         run=chosen.run,
         seed=candidate.seed,
         # Relative, so that the results folder can be moved as a whole.
         metrics=os.path.relpath(candidate.metrics.resolve(), folder.resolve()),
-        metric=settings.metric,
+        metric=candidate.metric,
         value=candidate.value,
         index_digest=candidate.index_digest,
     )

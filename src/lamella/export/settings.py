@@ -21,7 +21,8 @@ class ExportSettings(Settings):
 
     metric: SelectionMetric = SelectionMetric.AUC
     """Validation figure at patch level; the seed with the highest is exported, the lowest seed
-    among equals."""
+    among equals. Runs that learn numbers have none of these: of theirs the seed with the lowest
+    validation loss is exported."""
 
     opset: int = Field(default=18, ge=18, le=23)
     """ONNX operator set; 18 is what the exporter writes by itself and every engine here reads."""

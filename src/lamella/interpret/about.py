@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from lamella.datasets.settings import TargetKind
 from lamella.errors import StoreError
 from lamella.stores.json_files import read_json, write_json
 
@@ -10,7 +11,9 @@ ABOUT = "about.json"
 """Name of the file."""
 
 
-def write_about(path: Path, *, method: str, model: str, seed: int, reason: str) -> None:
+def write_about(
+    path: Path, *, method: str, model: str, seed: int, kind: TargetKind, reason: str
+) -> None:
     """Write the file in one step.
 
     Args:
@@ -18,9 +21,18 @@ def write_about(path: Path, *, method: str, model: str, seed: int, reason: str) 
         method: How was explained.
         model: Name of the network.
         seed: Seed of its training.
+        kind: What it has learned.
         reason: Why the method cannot explain the network; empty where it can.
     """
-    write_json(path, {"method": method, "model": model, "seed": seed, "reason": reason})
+    write_json(
+        path, {"method": method, "model": model, "seed": seed, "kind": str(kind), "reason": reason}
+    )
+
+
+def read_kind(path: Path) -> TargetKind:
+    """Return what the explained network has learned; files of old do not say it: classes."""
+    about: dict[str, Any] = read_json(path)
+    return TargetKind(about.get("kind", TargetKind.CLASSES))
 
 
 def read_reason(path: Path) -> str:

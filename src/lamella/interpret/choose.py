@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from lamella.datasets.settings import TargetKind
 from lamella.errors import StoreError
 from lamella.patches.index import PatchIndex
+from lamella.training.results import answer_column, target_column
 
 _PLACE = ["slide", "x", "y"]
 
@@ -58,12 +60,45 @@ def choose_confident(
         column = f"probability_{classes[label]}"
         mine = answers[(answers["split"] == split) & (answers["label"] == label)]
         mine = mine.assign(probability=mine[column])
-        mine = mine.sort_values(["probability", *_PLACE], ascending=[False, True, True, True])
-        turn = mine.groupby("slide").cumcount()
-        ordered = mine.assign(turn=turn).sort_values("turn", kind="stable").head(most)
-        chosen.append(
-            ordered.drop(columns="turn").sort_values(
-                ["probability", *_PLACE], ascending=[False, True, True, True]
-            )
-        )
+        chosen.append(_in_turn(mine, most))
     return pd.concat(chosen, ignore_index=True)
+
+
+def choose_highest(
+    answers: pd.DataFrame, kind: TargetKind, names: tuple[str, ...], *, split: str, most: int
+) -> pd.DataFrame:
+    """Return the patches of each label or number for which the network's answer is highest.
+
+    Of a label, only patches that have it. Slides take turns, as in ``choose_confident``.
+
+    Args:
+        answers: From ``read_answers``.
+        kind: Labels or numbers.
+        names: Their names.
+        split: Split to choose from.
+        most: Most patches of each.
+
+    Returns:
+        As ``choose_confident``, from the first to the last; ``label`` is the number of the output,
+        and ``probability`` its answer.
+    """
+    chosen = []
+    for number, name in enumerate(names):
+        mine = answers[answers["split"] == split]
+        if kind is TargetKind.MULTI_LABEL:
+            mine = mine[mine[target_column(name)] == 1]
+        mine = mine.assign(label=number, probability=mine[answer_column(kind, name)])
+        chosen.append(_in_turn(mine, most))
+    return pd.concat(chosen, ignore_index=True)
+
+
+def _in_turn(patches: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return the best patch of each slide, then the second best, and so on; the best first."""
+    ordered = _best_first(patches)
+    turn = ordered.groupby("slide").cumcount()
+    taken = ordered.assign(turn=turn).sort_values("turn", kind="stable").head(most)
+    return _best_first(taken.drop(columns="turn"))
+
+
+def _best_first(patches: pd.DataFrame) -> pd.DataFrame:
+    return patches.sort_values(["probability", *_PLACE], ascending=[False, True, True, True])

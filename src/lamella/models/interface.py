@@ -4,13 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
+from lamella.datasets.settings import TargetKind
 from lamella.stores.atomic import replacing
 
 INPUT_NAME = "patches"
 """``(n, patch_px, patch_px, 3)`` uint8, RGB, as it lies in the shards."""
 
-OUTPUT_NAME = "probabilities"
-"""``(n, classes)`` float32."""
+OUTPUT_NAMES = {
+    TargetKind.CLASSES: "probabilities",
+    TargetKind.MULTI_LABEL: "probabilities",
+    TargetKind.REGRESSION: "values",
+}
+"""``(n, outputs)`` float32: of each class or label, or of each column of the slide table."""
 
 EXAMPLE_NAME = "input_example.npy"
 """File with an input example."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lamella.errors import TrainingError
+from lamella.models.activation import OutputActivation
 from lamella.models.preprocess import Preprocessing
 from lamella.models.settings import HeadSettings
 
@@ -107,25 +108,33 @@ def check_size(network: nn.Module, name: str, size_px: int) -> None:
 
 
 class InferenceNetwork(nn.Module):
-    """From stored pixels to probabilities: what is evaluated, exported and explained.
+    """From stored pixels to answers: what is evaluated, exported and explained.
 
     Args:
-        network: From normalised images to logits.
+        network: From normalised images to the outputs of the last layer.
         preprocessing: From stored pixels to normalised images.
+        activation: From these outputs to answers; of ``None``, the softmax of classes.
     """
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        activation: OutputActivation | None = None,
+    ) -> None:
         super().__init__()
         self.preprocessing = preprocessing
         self.network = network
+        self.activation = activation or OutputActivation()
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Return the probability of every class.
+        """Return the probability of every class or label, or the number of every column.
 
         Args:
             patches: ``(n, height, width, 3)`` uint8, RGB.
 
         Returns:
-            ``(n, classes)`` float32; rows sum to 1.
+            ``(n, outputs)`` float32; of classes, rows sum to 1.
         """
-        return torch.softmax(self.network(self.preprocessing(patches)), dim=1)
+        answers: Tensor = self.activation(self.network(self.preprocessing(patches)))
+        return answers

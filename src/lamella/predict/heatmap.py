@@ -1,4 +1,4 @@
-"""Probabilities as colours over the picture of a slide."""
+"""Probabilities or numbers as colours over the picture of a slide."""
 
 import json
 from dataclasses import dataclass
@@ -54,12 +54,38 @@ class Overview:
         return max(1, round(width * scale)), max(1, round(height * scale))
 
 
+@dataclass(frozen=True)
+class ColourScale:
+    """What the colours of a map mean.
+
+    Attributes:
+        low: Value of the first colour, and of all that is lower.
+        high: Value of the last colour, and of all that is higher.
+        caption: What the values are, before the name of the target.
+    """
+
+    low: float
+    high: float
+    caption: str
+
+    def colours(self, values: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Return the colour of each value, ``(…, 3)``."""
+        shares = (values - self.low) / (self.high - self.low)
+        colours: NDArray[np.uint8] = _COLOURS[
+            np.clip(np.rint(shares * 255), 0, 255).astype(np.int64)
+        ]
+        return colours
+
+
+PROBABILITIES = ColourScale(0.0, 1.0, "probability of ")
+
+
 def heatmap_fingerprint(predictions: str, *, target: str) -> str:
     """Return the digest of all that makes a heatmap.
 
     Args:
         predictions: Fingerprint of the predictions; those of mask and patches are part of it.
-        target: Class that is drawn.
+        target: Class, label or number that is drawn.
     """
     return digest({"predictions": predictions, "target": target})
 
@@ -146,41 +172,42 @@ def draw_outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray
 
 
 def draw_heatmap(
-    overview: Overview, probabilities: NDArray[np.float64], *, target: str
+    overview: Overview,
+    values: NDArray[np.float64],
+    *,
+    target: str,
+    scale: ColourScale = PROBABILITIES,
 ) -> Image.Image:
-    """Return the slide in grey with probabilities in colour, the tissue's outline and a legend.
+    """Return the slide in grey with values in colour, the tissue's outline and a legend.
 
     Args:
         overview: The slide.
-        probabilities: ``[y, x]`` of any size, NaN where nothing was predicted.
-        target: Class that the probabilities are of.
+        values: ``[y, x]`` of any size, NaN where nothing was predicted.
+        target: Class, label or number that the values are of.
+        scale: What the colours mean.
     """
-    height, width = probabilities.shape
+    height, width = values.shape
     grey = np.asarray(overview.thumbnail.convert("L").resize((width, height)), dtype=np.float64)
     base = np.repeat((0.6 * grey + 0.4 * 255)[:, :, None], 3, axis=2)
-    seen = np.isfinite(probabilities)
-    base[seen] = (1 - _OPACITY) * base[seen] + _OPACITY * _colours(probabilities[seen])
+    seen = np.isfinite(values)
+    base[seen] = (1 - _OPACITY) * base[seen] + _OPACITY * scale.colours(values[seen])
     picture = draw_outline(base.round().astype(np.uint8), overview.mask)
-    return _with_legend(Image.fromarray(picture), target)
+    return _with_legend(Image.fromarray(picture), target, scale)
 
 
-def _colours(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    colours: NDArray[np.uint8] = _COLOURS[np.clip(np.rint(values * 255), 0, 255).astype(np.int64)]
-    return colours
-
-
-def _with_legend(picture: Image.Image, target: str) -> Image.Image:
+def _with_legend(picture: Image.Image, target: str, scale: ColourScale) -> Image.Image:
     width = max(picture.width, 360)
     page = Image.new("RGB", (width, picture.height + LEGEND_PX), "white")
     page.paste(picture, ((width - picture.width) // 2, 0))
-    bar = np.repeat(_colours(np.linspace(0.0, 1.0, 180))[None], 12, axis=0)
+    bar = np.repeat(scale.colours(np.linspace(scale.low, scale.high, 180))[None], 12, axis=0)
     top = picture.height + 9
     page.paste(Image.fromarray(bar), (_MARGIN_PX, top))
     draw = ImageDraw.Draw(page)
     font = ImageFont.load_default(13)
     for share, anchor in ((0.0, "la"), (0.5, "ma"), (1.0, "ra")):
         at = (_MARGIN_PX + share * 180, top + 15)
-        draw.text(at, f"{share:g}", fill=_OUTLINE, font=font, anchor=anchor)
-    draw.text((_MARGIN_PX + 194, top - 2), f"probability of {target}", fill=_OUTLINE, font=font)
+        value = scale.low + share * (scale.high - scale.low)
+        draw.text(at, f"{value:.3g}", fill=_OUTLINE, font=font, anchor=anchor)
+    draw.text((_MARGIN_PX + 194, top - 2), scale.caption + target, fill=_OUTLINE, font=font)
     draw.text((_MARGIN_PX + 194, top + 14), "grey: not predicted", fill=(110, 110, 110), font=font)
     return page

@@ -27,7 +27,8 @@ class PredictSettings(InferenceSettings):
     """Threads of the engine in each worker process."""
 
     target: str = Field(default="tumor", min_length=1)
-    """Class whose probability is drawn and scored; one of `patches.classes`."""
+    """Class whose probability is drawn and scored; one of `patches.classes`. Of runs that learn
+    columns of the slide table, the first column is."""
 
     top_share: float = Field(default=TOP_SHARE, gt=0.0, le=1.0)
     """Share of a slide's patches, those with the highest probability, whose mean is its score."""

@@ -15,6 +15,7 @@ import lamella
 from lamella import predict
 from lamella.cohort.split import read_splits
 from lamella.cohort.table import Slide, read_slides
+from lamella.datasets.settings import TargetKind
 from lamella.engines.engine import Engine
 from lamella.engines.fit import check_patches_fit
 from lamella.engines.load import FORMATS, engine_version, load_engine
@@ -33,6 +34,8 @@ from lamella.patches.pixels import open_patches
 from lamella.patches.settings import PatchSettings
 from lamella.predict.heatmap import (
     LONGEST_PX,
+    PROBABILITIES,
+    ColourScale,
     Overview,
     draw_heatmap,
     heatmap_fingerprint,
@@ -77,6 +80,7 @@ class _Job:
     model_digest: str
     output: Path
     settings: PredictSettings
+    scale: ColourScale
     fingerprint: str
 
 
@@ -89,7 +93,7 @@ class _Inputs:
     masks_folder: Path
     patches_folder: Path
     export_folder: Path
-    model_digest: str
+    model: ModelDescription
 
 
 def predict_slides(  # noqa: PLR0913 - every input of the rule by its name
@@ -118,7 +122,8 @@ def predict_slides(  # noqa: PLR0913 - every input of the rule by its name
         parity: ``parity.tsv`` of ``check_parity`` for the run.
         manifest: The manifest; ``n`` counts patches.
         scores: One row per slide, in table order.
-        settings: Engine, target class and score.
+        settings: Engine, target class and score; of a run that learns columns of the slide table,
+            the first is drawn and scored.
         patch_settings: How the patches were chosen.
         fleet: Workers.
         tracking: Where the prediction is tracked.
@@ -133,14 +138,14 @@ def predict_slides(  # noqa: PLR0913 - every input of the rule by its name
     _check_engine(settings.engine, parity)
     engine_version(settings.engine, settings.device)
     model = read_description(export_folder / FORMATS[settings.engine])
-    _check_target(settings.target, model, export_folder)
+    settings = settings.model_copy(update={"target": _target(settings, model, export_folder)})
     inputs = _Inputs(
         masks=read_manifest(masks),
         patches=read_manifest(patches),
         masks_folder=masks.parent,
         patches_folder=patches.parent,
         export_folder=export_folder,
-        model_digest=model.digest,
+        model=model,
     )
     cohort = read_slides(slides)
     plan = [_plan(slide, inputs, manifest.parent, settings) for slide in cohort]
@@ -153,7 +158,7 @@ def predict_slides(  # noqa: PLR0913 - every input of the rule by its name
         settings=fleet,
     )
     remark = score_remark(patch_settings.sampling, patch_settings.label_source)
-    _write_scores(scores, cohort, splits, rows, settings, remark=remark)
+    _write_scores(scores, cohort, splits, rows, settings, kind=model.kind, remark=remark)
     record = _record(rows, inputs, model, settings, manifest.parent.name)
     record.started_ms = started_ms
     track(record, manifest.parent, tracking)
@@ -172,7 +177,7 @@ def _plan(
         settings.inference,
         patches=patches.fingerprint,
         mask=mask.fingerprint,
-        model=inputs.model_digest,
+        model=inputs.model.digest,
     )
     output = folder / "slides" / f"{slide}.h5"
     job = _Job(
@@ -181,9 +186,10 @@ def _plan(
         shard=inputs.patches_folder / patches.path,
         mask=inputs.masks_folder / mask.path,
         export_folder=inputs.export_folder,
-        model_digest=inputs.model_digest,
+        model_digest=inputs.model.digest,
         output=output,
         settings=settings,
+        scale=_colour_scale(inputs.model, settings.target),
         fingerprint=made_of,
     )
     return SlideTask(slide, patches.n, output, made_of, job)
@@ -256,7 +262,7 @@ def _draw(job: _Job, predictions: Predictions) -> Image.Image:
         size_l0=overview.size_l0,
         size_px=overview.size_px(LONGEST_PX),
     )
-    return draw_heatmap(overview, values, target=job.settings.target)
+    return draw_heatmap(overview, values, target=job.settings.target, scale=job.scale)
 
 
 def _attributes(job: _Job) -> dict[str, Any]:
@@ -277,6 +283,7 @@ def _write_scores(
     rows: Sequence[ManifestRow],
     settings: PredictSettings,
     *,
+    kind: TargetKind,
     remark: str,
 ) -> None:
     split_of = read_splits(splits)
@@ -288,7 +295,7 @@ def _write_scores(
             "label": slide.label,
             "status": row.status,
             "n": row.n,
-            **_figures(row, path.parent, settings, remark),
+            **_figures(row, path.parent, settings, kind, remark),
         }
         for slide, row in zip(cohort, rows, strict=True)
     ]
@@ -296,13 +303,15 @@ def _write_scores(
 
 
 def _figures(
-    row: ManifestRow, folder: Path, settings: PredictSettings, remark: str
+    row: ManifestRow, folder: Path, settings: PredictSettings, kind: TargetKind, remark: str
 ) -> dict[str, str]:
     if row.status is not Status.DONE:
         return {}
     if remark:
         return {"remark": remark}
     target = read_predictions(folder / row.path).of(settings.target)
+    if kind is TargetKind.REGRESSION:
+        return {"score": f"{aggregate(target, Aggregation.MEAN):.6f}"}
     figures = {
         "score": aggregate(target, SCORE_AGGREGATION, top_share=settings.top_share),
         "mean_probability": aggregate(target, Aggregation.MEAN),
@@ -325,13 +334,27 @@ def _check_engine(engine: EngineName, parity: Path) -> None:
         )
 
 
-def _check_target(target: str, model: ModelDescription, export_folder: Path) -> None:
+def _target(settings: PredictSettings, model: ModelDescription, export_folder: Path) -> str:
+    """Return the class that is drawn and scored; of labels and numbers the first one."""
+    target = settings.target
     if target not in model.classes:
+        if model.kind is not TargetKind.CLASSES:
+            return model.classes[0]
         raise SettingsError(
             f"the model in {export_folder} does not know the class {target!r}",
             "predict.target",
             f"Choose one of {', '.join(model.classes)}",
         )
+    return target
+
+
+def _colour_scale(model: ModelDescription, target: str) -> ColourScale:
+    """Return what the colours mean: of a number, two standard deviations about its mean."""
+    if model.kind is not TargetKind.REGRESSION:
+        return PROBABILITIES
+    number = model.classes.index(target)
+    mean, reach = model.means[number], 2 * model.deviations[number]
+    return ColourScale(mean - reach, mean + reach, "predicted ")
 
 
 def _record(

@@ -22,7 +22,7 @@ from lamella.report.explanations import explanation_section
 from lamella.report.facts import PLACES, flat, versions
 from lamella.report.inputs import ReportInputs
 from lamella.report.predictions import prediction_section
-from lamella.report.training import FIGURES, training_section
+from lamella.report.training import training_section
 from lamella.stores.atomic import write_text
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,6 @@ def build_report(
         style=Markup(_own_file("page.css")),  # noqa: S704 - our own file
         cohort=cohort_section(inputs, index),
         runs=training_section(inputs.metrics, inputs.summary),
-        figures=FIGURES,
         parity=parity_section(inputs.parity),
         benchmark=benchmark,
         remarks=benchmark_remarks(benchmark),

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from lamella.interpret.about import ABOUT, read_reason
+from lamella.datasets.settings import TargetKind
+from lamella.interpret.about import ABOUT, read_kind, read_reason
 from lamella.report.pictures import small_picture
 from lamella.stores.tables import Row, read_table
 
@@ -13,6 +14,11 @@ MOST_PER_CLASS = 24
 """More would make the page slow to open and hard to send."""
 
 _WIDTH_PX = 460
+_ANSWERS = {
+    TargetKind.CLASSES: "probability",
+    TargetKind.MULTI_LABEL: "probability",
+    TargetKind.REGRESSION: "value",
+}
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,13 @@ class RunExplanations:
     Attributes:
         run: Its name.
         classes: Its classes that have explained patches.
+        answer: What a patch's answer is: a probability or a value.
         reason: Why there is none; empty where the test split merely has no labelled patch.
     """
 
     run: str
     classes: list[ClassEntry]
+    answer: str
     reason: str
 
 
@@ -68,6 +76,7 @@ def explanation_section(
         RunExplanations(
             run=path.parent.parent.name,
             classes=_classes(path, most),
+            answer=_ANSWERS[read_kind(path.with_name(ABOUT))],
             reason=read_reason(path.with_name(ABOUT)),
         )
         for path in tables

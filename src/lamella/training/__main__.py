@@ -10,6 +10,8 @@ r"""Train one network for one seed: the program that the rule ``train_model`` st
         --tracking '<JSON of TrackingSettings>' \
         --log results/logs/train_model/resnet50/seed1.log
 
+A run that learns columns of the slide table needs ``--slides results/cohort/slides.tsv``, too.
+
 Writes ``best.pt``, ``history.tsv``, ``predictions.parquet``, ``pictures/`` and, last,
 ``metrics.json`` into the output folder, and keeps its resumable state in ``state/`` there. With
 ``backend: none`` the network is trained in this process; else this process starts
@@ -26,6 +28,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from lamella.datasets.targets import read_targets
 from lamella.logs import start_job_log
 from lamella.patches.index import read_index
 from lamella.training.arguments import Arguments, read_arguments
@@ -46,9 +49,9 @@ def main(words: Sequence[str]) -> None:
     arguments = read_arguments(words)
     start_job_log(arguments.log)
     # Before any process is started: a wrong table is told once, and at once.
-    check_trainable(
-        read_index(arguments.index), arguments.training.runs[arguments.run], arguments.training
-    )
+    index, run = read_index(arguments.index), arguments.training.runs[arguments.run]
+    targets = read_targets(run.target, index, arguments.slides)
+    check_trainable(index, targets, run, arguments.training)
     with kept_within_time_limit(arguments.training.stop_before_limit_s):
         if arguments.training.backend is Backend.NONE:
             _train_here(arguments)
@@ -63,6 +66,7 @@ def _train_here(arguments: Arguments) -> None:
 
     train_model(
         index=arguments.index,
+        slides=arguments.slides,
         output_folder=arguments.output,
         name=arguments.run,
         run=arguments.training.runs[arguments.run],

@@ -21,6 +21,7 @@ class Arguments:
     """What to train, and where."""
 
     index: Path
+    slides: Path | None
     output: Path
     run: str
     seed: int
@@ -44,6 +45,7 @@ def read_arguments(words: Sequence[str]) -> Arguments:
         )
     return Arguments(
         index=found.index,
+        slides=found.slides,
         output=found.output,
         run=found.run,
         seed=found.seed,
@@ -56,6 +58,7 @@ def read_arguments(words: Sequence[str]) -> Arguments:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("lamella.training", description="Train one network.")
     parser.add_argument("--index", type=Path, required=True, help="table of all patches")
+    parser.add_argument("--slides", type=Path, help="slide table, for runs that learn its columns")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("--run", required=True, help="name of the run in the settings")
     parser.add_argument("--seed", type=int, required=True, help="seed of all that is random")

@@ -21,10 +21,14 @@ from pickle import UnpicklingError
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
+import numpy as np
 import torch
 from torch import nn
 
+from lamella.datasets.settings import TargetKind
+from lamella.datasets.targets import Scale
 from lamella.errors import StoreError
+from lamella.models.activation import OutputActivation
 from lamella.models.networks import InferenceNetwork, build_network
 from lamella.models.preprocess import MEAN, STANDARD_DEVIATION, Preprocessing
 from lamella.models.weights import Weights
@@ -154,7 +158,7 @@ class TrainedModel:
         weights: Weights and buffers by name, those of the framework that trained it.
         name: Name of the run.
         seed: Seed of the training.
-        classes: Name of each output.
+        classes: Name of each output: a class, or a column of the slide table.
         patch_px: Edge length of the patches it was trained on.
         mpp: Microns per pixel of those patches.
         run: How it was trained.
@@ -162,6 +166,7 @@ class TrainedModel:
         index_digest: Digest of the patches it was trained on.
         mean: Mean of red, green and blue in 0-1 that patches were normalised by.
         standard_deviation: Their standard deviation.
+        scale: With ``regression`` the units of the answers.
     """
 
     weights: Weights
@@ -175,10 +180,16 @@ class TrainedModel:
     index_digest: str
     mean: tuple[float, float, float] = MEAN
     standard_deviation: tuple[float, float, float] = STANDARD_DEVIATION
+    scale: Scale | None = None
+
+    @property
+    def kind(self) -> TargetKind:
+        """What it has learned."""
+        return self.run.target.kind
 
     @cached_property
     def network(self) -> nn.Module:
-        """From normalised images to logits, a module of torch in evaluation mode.
+        """From normalised images to raw outputs, a module of torch in evaluation mode.
 
         Of a network that TensorFlow has trained it is the same network, computed by torch.
         """
@@ -199,8 +210,9 @@ class TrainedModel:
         return Preprocessing(self.mean, self.standard_deviation)
 
     def inference(self) -> InferenceNetwork:
-        """Return the module from stored pixels to probabilities, in evaluation mode."""
-        return InferenceNetwork(self.network, self.preprocessing).eval()
+        """Return the module from stored pixels to answers, in evaluation mode."""
+        activation = OutputActivation(self.kind, self.scale)
+        return InferenceNetwork(self.network, self.preprocessing, activation).eval()
 
 
 def save_trained(path: Path, model: TrainedModel) -> None:
@@ -219,6 +231,9 @@ def save_trained(path: Path, model: TrainedModel) -> None:
         "epoch": model.epoch,
         "index_digest": model.index_digest,
     }
+    if model.scale is not None:
+        stored["means"] = model.scale.means.tolist()
+        stored["deviations"] = model.scale.deviations.tolist()
     _save(path, stored)
 
 
@@ -247,7 +262,14 @@ def load_trained(metrics_or_folder: Path) -> TrainedModel:
         index_digest=stored["index_digest"],
         mean=tuple(stored["mean"]),
         standard_deviation=tuple(stored["standard_deviation"]),
+        scale=_stored_scale(stored),
     )
+
+
+def _stored_scale(stored: dict[str, Any]) -> Scale | None:
+    if "means" not in stored:
+        return None
+    return Scale(np.array(stored["means"]), np.array(stored["deviations"]))
 
 
 def _save(path: Path, value: Any) -> None:

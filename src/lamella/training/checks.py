@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from lamella.datasets.patches import labelled
-from lamella.datasets.settings import TargetKind
-from lamella.datasets.targets import class_targets
+from lamella.datasets.patches import known_rows
+from lamella.datasets.targets import Targets
 from lamella.errors import TrainingError
 from lamella.patches.index import PatchIndex
 from lamella.training.settings import LEAST_BATCH_SIZE, RunSettings, TrainingSettings
@@ -17,22 +16,25 @@ _INDEX = "the patch index"
 _MOST_NAMES = 5
 
 
-def check_trainable(index: PatchIndex, run: RunSettings, training: TrainingSettings) -> None:
+def check_trainable(
+    index: PatchIndex, targets: Targets, run: RunSettings, training: TrainingSettings
+) -> None:
     """Check that a network can be trained and judged on the patches.
 
+    Args:
+        index: The patches.
+        targets: What is true of them, row by row.
+        run: How the network is trained.
+        training: Number of processes.
+
     Raises:
-        TrainingError: a patient, a slide or copies of a slide stand in two splits; no patch has a
-            label; a split has no labelled patch; a class has none in training; the joint batch is
-            larger than the training set; the file of weights to start from is missing; the run
-            shall learn something else than classes.
+        TrainingError: a patient, a slide or copies of a slide stand in two splits; the targets
+            cannot be learned or judged (see ``check_targets``); the joint batch is larger than the
+            training set; the file of weights to start from is missing.
     """
-    if run.target.kind is not TargetKind.CLASSES:
-        raise TrainingError(
-            f"{run.target.kind} cannot be trained yet", "target.kind of the run", "Choose classes"
-        )
     _check_no_leak(index)
-    check_targets(class_targets(index), index.table["split"])
-    _check_batch(len(labelled(index.table, "train")), run, training)
+    check_targets(targets, index.table["split"])
+    _check_batch(len(known_rows(index, targets, "train")), run, training)
     if run.weights is not None and not run.weights.is_file():
         raise TrainingError("the file is not there", str(run.weights), "Correct weights of the run")
 

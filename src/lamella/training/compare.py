@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lamella.datasets.settings import TargetKind
 from lamella.errors import StoreError
 from lamella.evaluation.aggregation import SCORE_AGGREGATION
 from lamella.evaluation.answers import Answers
 from lamella.evaluation.levels import Level, find_units, patient_numbers
 from lamella.evaluation.permutation import Difference, paired_permutation
 from lamella.stores.json_files import read_json
-from lamella.training.results import METRICS, PREDICTIONS
+from lamella.training.results import METRICS, PREDICTIONS, learned_kind
 
 COMPARED = ("auc", "average_precision", "balanced_accuracy")
 """The metrics that are compared: those that a rare class does not hide behind a frequent one."""
@@ -60,12 +61,14 @@ def compare_runs(first: Path, second: Path) -> list[Comparison]:
         One entry for each metric that is defined.
 
     Raises:
-        StoreError: a run has no finished training, no seed in common with the other, or was judged
-            on other patches.
+        StoreError: a run has no finished training, no seed in common with the other, was judged on
+            other patches, or has learned something else than classes.
     """
     seeds = _common_seeds(first, second)
     pairs = [(_read(first / seed), _read(second / seed)) for seed in seeds]
     for one, other in pairs:
+        _check_classes(one, first)
+        _check_classes(other, second)
         _check_same_patches(one, other, second)
     return [
         Comparison(split, level, metric, differences[metric])
@@ -98,6 +101,16 @@ def _common_seeds(first: Path, second: Path) -> list[str]:
 
 def _read(folder: Path) -> _Training:
     return _Training(pd.read_parquet(folder / PREDICTIONS), read_json(folder / METRICS))
+
+
+def _check_classes(training: _Training, where: Path) -> None:
+    kind = learned_kind(training.metrics)
+    if kind is not TargetKind.CLASSES:
+        raise StoreError(
+            f"the run has learned {kind}, and only runs that learn classes are compared",
+            str(where),
+            "Compare the intervals in metrics.json",
+        )
 
 
 def _check_same_patches(first: _Training, second: _Training, where: Path) -> None:

@@ -21,9 +21,16 @@ def loss_lines(history: Sequence[_Row], *, best_epoch: int, colour: str) -> list
     ]
 
 
-def auc_lines(history: Sequence[_Row], *, best_epoch: int, colour: str) -> list[Line]:
-    """Return the validation AUC, with a dot at the best epoch; arguments of ``loss_lines``."""
-    return [Line(_points(history, "validation_auc"), colour, mark=best_epoch)]
+def score_lines(history: Sequence[_Row], score: str, *, best_epoch: int, colour: str) -> list[Line]:
+    """Return a validation figure, with a dot at the best epoch.
+
+    Args:
+        history: As for ``loss_lines``.
+        score: Which figure: ``auc``, or ``r2`` of numbers.
+        best_epoch: As for ``loss_lines``.
+        colour: As for ``loss_lines``.
+    """
+    return [Line(_points(history, f"validation_{score}"), colour, mark=best_epoch)]
 
 
 def _points(history: Sequence[_Row], column: str) -> list[tuple[float, float]]:

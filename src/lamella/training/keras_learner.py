@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from lamella.datasets.batches import Batch
+from lamella.datasets.settings import TargetKind
+from lamella.datasets.targets import Targets
 from lamella.models.keras_library import load_tensorflow
 from lamella.models.keras_networks import (
     KerasNetwork,
@@ -25,6 +27,7 @@ from lamella.training.keras_optimiser import KerasOptimiser
 from lamella.training.meeting_place import local_rank
 from lamella.training.settings import Precision, RunSettings, TrainingSettings
 from lamella.training.tensorflow_arithmetic import prepare_tensorflow
+from lamella.training.tensorflow_loss import sum_of_losses
 
 tf = load_tensorflow()
 
@@ -42,6 +45,7 @@ class KerasLearner:
         network: What learns.
         judged: The same in float32, which gives answers; ``network`` itself where that learns so.
         patch_px: Edge length of a patch.
+        targets: What is learned; only what it is, and in which units, counts.
     """
 
     def __init__(
@@ -53,14 +57,16 @@ class KerasLearner:
         judged: KerasNetwork,
         *,
         patch_px: int,
+        targets: Targets,
     ) -> None:
         self.run = run
         self.group = group
+        self._targets = targets
         self.network = network
         self._judged = judged
         self.learning = freeze_keras(keras, network.model, run.freeze)
         self._optimiser = KerasOptimiser(keras, run, self.learning)
-        self._normalised = [
+        self._normalisations = [
             layer
             for layer in network.model.layers
             if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
@@ -71,29 +77,43 @@ class KerasLearner:
             if isinstance(layer, keras.layers.Dropout)
         ]
         self.mean_gradients: list[Any] = []
+        self._no_gradients = [tf.zeros(each.shape, each.dtype) for each in self.learning]
+        # Graphs for any number of samples: those for one number would compute in another order, and
+        # a training that goes on in the middle of an epoch would end in other bits.
         images = tf.TensorSpec((None, patch_px, patch_px, 3), tf.uint8)
-        self._gradients = tf.function(self._gradients_of, reduce_retracing=True)
+        truth = tf.TensorSpec((None, *targets.truth.shape[1:]), targets.truth.dtype)
+        part = [images, truth, tf.TensorSpec((), tf.float64)]
+        part.append([tf.TensorSpec(each.shape, each.dtype) for each in self.learning])
+        self._add_part = tf.function(self._gradients_with, input_signature=part)
+        self._finish = tf.function(self._mean_gradients_with, input_signature=part)
         self._answers = tf.function(self._answers_to, input_signature=[images])
 
     @classmethod
     def build(
-        cls, index: PatchIndex, run: RunSettings, *, seed: int, training: TrainingSettings
+        cls,
+        index: PatchIndex,
+        targets: Targets,
+        run: RunSettings,
+        *,
+        seed: int,
+        training: TrainingSettings,
     ) -> Self:
         """Return a learner at its beginning; see ``build_learner``."""
         group = join_keras_group(training.backend, training.device)
         keras = prepare_tensorflow(run, training.device, gpu=local_rank())
-        keras.utils.set_random_seed(seed)
-        outputs = len(index.classes)
+        keras.utils.set_random_seed(seed % 2**32)
+        outputs = len(targets.names)
         judged = build_keras_network(keras, run.model, outputs, run.head)
         check_keras_size(judged, run.model, index.patch_px)
         network = judged
         if run.precision is Precision.BFLOAT16:
-            keras.config.set_dtype_policy("mixed_bfloat16")
-            network = build_keras_network(keras, run.model, outputs, run.head)
+            network = build_keras_network(
+                keras, run.model, outputs, run.head, policy="mixed_bfloat16"
+            )
         if run.weights is not None:
             prepared = run.weights_prepared or Preparation.LAMELLA
             load_keras_weights(network, run.weights, prepared=prepared)
-        learner = cls(keras, run, group, network, judged, patch_px=index.patch_px)
+        learner = cls(keras, run, group, network, judged, patch_px=index.patch_px, targets=targets)
         learner.share_weights(None)
         return learner
 
@@ -109,18 +129,19 @@ class KerasLearner:
 
     def backward(self, batch: Batch) -> float:
         """Compute the mean gradients over the ranks; return the sum of this rank's losses."""
-        parts = self.run.accumulate
         weight = tf.constant(self.group.size / batch.joint_size, tf.float64)
-        total = 0.0
-        sums: list[Any] = []
-        images, labels = (np.array_split(each, parts) for each in (batch.images, batch.labels))
+        parts = self.run.accumulate
+        pairs = (np.array_split(each, parts) for each in (batch.images, batch.targets))
+        *former, (images, truth) = zip(*pairs, strict=True)
+        total, sums = 0.0, self._no_gradients
+        for part in former:
+            loss, sums = self._add_part(*map(tf.constant, part), weight, sums)
+            total += float(loss)
         with self.group.waiting():
-            for number, (seen, truth) in enumerate(zip(images, labels, strict=True), start=1):
-                arguments = (tf.constant(seen), tf.constant(truth), weight, sums)
-                loss, sums = self._gradients(*arguments, is_last=number == parts)
-                total += float(loss)
-        self.mean_gradients = sums
-        return total
+            loss, self.mean_gradients = self._finish(
+                tf.constant(images), tf.constant(truth), weight, sums
+            )
+        return total + float(loss)
 
     def step(self, rate: float) -> None:
         """Change the weights along the mean gradient of all ranks."""
@@ -132,7 +153,7 @@ class KerasLearner:
         self._prepare_answers()
 
     def answers(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the probabilities of patches, ``(n, classes)``."""
+        """Return the answers to patches, ``(n, outputs)``."""
         found: NDArray[np.float32] = self._answers(tf.constant(images)).numpy()
         return found
 
@@ -171,7 +192,7 @@ class KerasLearner:
     def _statistics(self) -> list[Any]:
         return [
             variable
-            for layer in self._normalised
+            for layer in self._normalisations
             for variable in (layer.moving_mean, layer.moving_variance)
         ]
 
@@ -180,24 +201,37 @@ class KerasLearner:
         if self._judged is not self.network:
             self._judged.model.set_weights(self.network.model.get_weights())
 
-    def _gradients_of(
-        self, images: Any, labels: Any, weight: Any, sums: Sequence[Any], *, is_last: bool
+    def _gradients_with(
+        self, images: Any, truth: Any, weight: Any, sums: Sequence[Any]
     ) -> tuple[Any, list[Any]]:
         """Return the sum of the losses, and the gradients added to those of former parts."""
-        variables = [variable.value for variable in self.learning]
         with tf.GradientTape() as tape:
-            logits = self.network.model(normalised(images), training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_sum(losses)
+            outputs = self.network.model(normalised(images), training=True)
+            loss = sum_of_losses(outputs, truth, self._targets.kind)
             weighted = loss * tf.cast(weight, loss.dtype)
-        found = tape.gradient(weighted, variables)
-        if sums:
-            found = [each + before for each, before in zip(found, sums, strict=True)]
-        return loss, self.group.mean_of(found) if is_last else found
+        found = tape.gradient(weighted, [variable.value for variable in self.learning])
+        return loss, [each + before for each, before in zip(found, sums, strict=True)]
+
+    def _mean_gradients_with(
+        self, images: Any, truth: Any, weight: Any, sums: Sequence[Any]
+    ) -> tuple[Any, list[Any]]:
+        """Return the same, averaged over the ranks."""
+        loss, found = self._gradients_with(images, truth, weight, sums)
+        return loss, self.group.mean_of(found)
 
     def _answers_to(self, images: Any) -> Any:
-        logits = self._judged.model(normalised(images), training=False)
-        return tf.nn.softmax(logits)
+        outputs = self._judged.model(normalised(images), training=False)
+        return answers_of(outputs, self._targets)
+
+
+def answers_of(outputs: Any, targets: Targets) -> Any:
+    """Return answers from raw outputs; ``lamella.models.activation`` in TensorFlow."""
+    if targets.kind is TargetKind.CLASSES:
+        return tf.nn.softmax(outputs)
+    if targets.scale is None:
+        return tf.nn.sigmoid(outputs)
+    means, deviations = targets.scale.means, targets.scale.deviations
+    return tf.constant(means, outputs.dtype) + tf.constant(deviations, outputs.dtype) * outputs
 
 
 def normalised(images: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.datasets.batches import Batch
+from lamella.datasets.targets import Targets
 from lamella.models.weights import Weights
 from lamella.patches.index import PatchIndex
 from lamella.training.group import Group
@@ -64,7 +65,9 @@ class Learner(Protocol):
         ...
 
     def answers(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the probabilities of patches, ``(n, classes)``, in float32.
+        """Return the answers to patches, ``(n, outputs)``, in float32.
+
+        They are probabilities, or numbers in the units of the slide table.
 
         Args:
             images: ``(n, size, size, 3)`` uint8, RGB.
@@ -101,9 +104,21 @@ class Learner(Protocol):
 
 
 def build_learner(
-    index: PatchIndex, run: RunSettings, *, seed: int, training: TrainingSettings
+    index: PatchIndex,
+    targets: Targets,
+    run: RunSettings,
+    *,
+    seed: int,
+    training: TrainingSettings,
 ) -> Learner:
     """Return a learner at its beginning; all ranks have the same weights.
+
+    Args:
+        index: The patches.
+        targets: What is learned of them.
+        run: How the network is trained.
+        seed: Seed of the weights that are drawn.
+        training: Backend and device.
 
     Raises:
         TrainingError: the group cannot be joined, the network does not take the patches, its
@@ -114,7 +129,7 @@ def build_learner(
     if run.framework is Framework.TENSORFLOW:
         from lamella.training.keras_learner import KerasLearner
 
-        return KerasLearner.build(index, run, seed=seed, training=training)
+        return KerasLearner.build(index, targets, run, seed=seed, training=training)
     from lamella.training.torch_learner import TorchLearner
 
-    return TorchLearner.build(index, run, seed=seed, training=training)
+    return TorchLearner.build(index, targets, run, seed=seed, training=training)

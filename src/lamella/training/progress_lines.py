@@ -5,6 +5,7 @@ import time
 
 from lamella.evaluation.metrics import Metrics
 from lamella.training.course import Course
+from lamella.training.results import Score
 
 _logger = logging.getLogger(__name__)
 _EVERY_S = 10.0
@@ -18,13 +19,17 @@ class ProgressLines:
         steps: Steps per epoch.
         first: The epoch that this process begins with, and the steps of it that are finished.
         speaks: Whether this rank writes.
+        score: The figure of validation that is told beside the loss.
     """
 
-    def __init__(self, *, epochs: int, steps: int, first: Course, speaks: bool) -> None:
+    def __init__(
+        self, *, epochs: int, steps: int, first: Course, speaks: bool, score: Score
+    ) -> None:
         self._epochs = epochs
         self._steps = steps
         self._first = (first.epoch - 1) * steps + first.step
         self._speaks = speaks
+        self._score = score
         self._start = self._last = time.monotonic()
 
     def step(self, course: Course) -> None:
@@ -44,11 +49,13 @@ class ProgressLines:
     def epoch(self, epoch: int, train_loss: float, speed: float, metrics: Metrics) -> None:
         """Report a finished epoch; ``speed`` in samples per second, ``metrics`` of validation."""
         if self._speaks:
+            score = metrics[self._score.name]
             _logger.info(
-                "epoch %d/%d done: train loss %.3f, validation loss %.3f, AUC %s, %.1f images/s, "
+                "epoch %d/%d done: train loss %.3f, validation loss %.3f, %s %s, %.1f images/s, "
                 "%s left",
                 *(epoch, self._epochs, train_loss, metrics["loss"]),
-                "undefined" if metrics["auc"] is None else f"{metrics['auc']:.4f}",
+                self._score.short,
+                "undefined" if score is None else f"{score:.4f}",
                 speed,
                 duration(self._left_s(epoch, self._steps)),
             )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lamella.models.interface import INPUT_NAME, OUTPUT_NAME
+from lamella.models.interface import INPUT_NAME, OUTPUT_NAMES
 from lamella.models.networks import InferenceNetwork
 from lamella.training.checkpoint import load_trained
 
@@ -16,7 +16,7 @@ class PatchClassifier:
     """A trained network that answers as its exported ONNX graph does.
 
     Args:
-        network: From stored pixels to probabilities, in evaluation mode.
+        network: From stored pixels to answers, in evaluation mode.
     """
 
     def __init__(self, network: InferenceNetwork) -> None:
@@ -25,18 +25,18 @@ class PatchClassifier:
     def predict(
         self, named: dict[str, NDArray[np.uint8]], params: dict[str, Any] | None = None
     ) -> dict[str, NDArray[np.float32]]:
-        """Return the probability of every class.
+        """Return the probability of every class or label, or the number of every column.
 
         Args:
             named: ``patches``: ``(n, patch_px, patch_px, 3)``, RGB.
             params: MLflow's parameters of a prediction; there are none.
 
         Returns:
-            ``probabilities``: ``(n, classes)``.
+            ``probabilities`` or ``values``: ``(n, outputs)``.
         """
         patches = torch.from_numpy(np.ascontiguousarray(named[INPUT_NAME]))
         with torch.inference_mode():
-            return {OUTPUT_NAME: self._network(patches).numpy()}
+            return {OUTPUT_NAMES[self._network.activation.kind]: self._network(patches).numpy()}
 
 
 def _load_pyfunc(path: str) -> PatchClassifier:

@@ -60,6 +60,7 @@ def _train(arguments: "Arguments") -> None:
 
     train_model(
         index=arguments.index,
+        slides=arguments.slides,
         output_folder=arguments.output,
         name=arguments.run,
         run=arguments.training.runs[arguments.run],

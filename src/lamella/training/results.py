@@ -10,16 +10,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lamella.charts import PALETTE, line_chart
-from lamella.evaluation.evaluate import Evaluation, evaluate
+from lamella.datasets.settings import TargetKind
+from lamella.datasets.targets import Targets
+from lamella.evaluation.evaluate import Evaluation
+from lamella.evaluation.judge import evaluate_split
 from lamella.evaluation.metrics import Metrics
-from lamella.evaluation.pictures import draw_evaluation
+from lamella.evaluation.pictures import draw_split
 from lamella.models.interface import EXAMPLE_NAME, write_example
 from lamella.stores.atomic import replacing, write_text
 from lamella.stores.json_files import write_json
 from lamella.stores.tables import write_table
 from lamella.training import REVISION
 from lamella.training.checkpoint import BEST, EpochRow, Progress, TrainedModel, save_trained
-from lamella.training.curves import auc_lines, loss_lines
+from lamella.training.curves import loss_lines, score_lines
 from lamella.training.settings import TrainingSettings
 
 HISTORY = "history.tsv"
@@ -27,19 +30,43 @@ PREDICTIONS = "predictions.parquet"
 METRICS = "metrics.json"
 PICTURES = "pictures"
 
-HISTORY_COLUMNS = (
-    "epoch",
-    "train_loss",
-    "validation_loss",
-    "validation_auc",
-    "validation_accuracy",
-    "validation_balanced_accuracy",
-    "validation_average_precision",
-    "learning_rate",
-    "seconds",
-    "samples_per_s",
-    "loader_wait_share",
-)
+_JUDGED_BY = {
+    TargetKind.CLASSES: ("auc", "accuracy", "balanced_accuracy", "average_precision"),
+    TargetKind.MULTI_LABEL: ("auc", "accuracy", "balanced_accuracy", "average_precision"),
+    TargetKind.REGRESSION: ("mae", "rmse", "r2", "pearson", "spearman"),
+}
+"""Figures of the validation split in the history."""
+
+
+def history_columns(kind: TargetKind) -> tuple[str, ...]:
+    """Return the columns of ``history.tsv``."""
+    return (
+        *("epoch", "train_loss", "validation_loss"),
+        *(f"validation_{name}" for name in _JUDGED_BY[kind]),
+        *("learning_rate", "seconds", "samples_per_s", "loader_wait_share"),
+    )
+
+
+@dataclass(frozen=True)
+class Score:
+    """The figure that is drawn over the epochs.
+
+    Attributes:
+        name: In the history; also the name of the picture.
+        short: What people call it.
+    """
+
+    name: str
+    short: str
+
+
+def drawn_score(kind: TargetKind) -> Score:
+    """Return the figure that is drawn over the epochs; it is 1 at best."""
+    if kind is TargetKind.REGRESSION:
+        return Score("r2", "R²")
+    return Score("auc", "AUC")
+
+
 _PREDICTION_COLUMNS = ["slide", "patient", "slide_label", "split", "x", "y", "label"]
 
 
@@ -48,12 +75,14 @@ class Judged:
     """The best network's answers for one split.
 
     Attributes:
-        table: The split's rows of the patch index.
-        probabilities: ``(n, classes)``.
+        table: The split's rows of the patch index of which something is known.
+        targets: What is true of them.
+        outputs: ``(n, outputs)`` probabilities, or numbers in the units of the slide table.
     """
 
     table: pd.DataFrame
-    probabilities: NDArray[np.float32]
+    targets: Targets
+    outputs: NDArray[np.float32]
 
 
 def history_row(epoch: int, train_loss: float, validation: Metrics, others: EpochRow) -> EpochRow:
@@ -83,11 +112,11 @@ def write_results(
     """
     save_trained(folder / BEST, model)
     write_example(folder / EXAMPLE_NAME, model.patch_px)
-    write_table(folder / HISTORY, HISTORY_COLUMNS, progress.history)
+    write_table(folder / HISTORY, history_columns(model.kind), progress.history)
     with replacing(folder / PREDICTIONS) as temporary:
-        prediction_table(judged, model.classes).to_parquet(temporary, index=False)
+        prediction_table(judged).to_parquet(temporary, index=False)
     evaluations = {
-        split: evaluate(each.table, each.probabilities, model.classes, remark=remark)
+        split: evaluate_split(each.table, each.targets, each.outputs, remark=remark)
         for split, each in judged.items()
     }
     _write_pictures(folder / PICTURES, model, progress, judged["test"], evaluations["test"])
@@ -99,29 +128,54 @@ def _write_pictures(
 ) -> None:
     """Write the learning curves, and what the answers to the test split look like, as SVG."""
     history, best = progress.history, progress.best_epoch
+    score = drawn_score(model.kind)
     loss = loss_lines(history, best_epoch=best, colour=PALETTE[0])
-    auc = auc_lines(history, best_epoch=best, colour=PALETTE[0])
+    scores = score_lines(history, score.name, best_epoch=best, colour=PALETTE[0])
+    title = f"Validation {score.short}"
     pictures = {
         "loss": line_chart(loss, title="Loss", x_name="epoch"),
-        "auc": line_chart(auc, title="Validation AUC", x_name="epoch", ceiling=1.0),
-        **draw_evaluation(test.table, test.probabilities, model.classes, evaluation),
+        score.name: line_chart(scores, title=title, x_name="epoch", ceiling=1.0),
+        **draw_split(test.table, test.targets, test.outputs, evaluation),
     }
     for name, picture in pictures.items():
         write_text(folder / f"{name}.svg", picture + "\n")
 
 
-def prediction_table(judged: dict[str, Judged], classes: tuple[str, ...]) -> pd.DataFrame:
-    """Return one row per judged patch, with the column ``probability_<class>`` for each class."""
+def prediction_table(judged: dict[str, Judged]) -> pd.DataFrame:
+    """Return one row per judged patch.
+
+    It has the column ``probability_<name>`` for each class or label, or ``value_<name>`` for each
+    number; and what is true of a label or number in ``target_<name>``.
+    """
     parts = [
-        each.table[_PREDICTION_COLUMNS].assign(
-            **{
-                f"probability_{name}": each.probabilities[:, label]
-                for label, name in enumerate(classes)
-            }
-        )
+        each.table[_PREDICTION_COLUMNS].assign(**_truth_columns(each), **_answer_columns(each))
         for each in judged.values()
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def answer_column(kind: TargetKind, name: str) -> str:
+    """Return the column of ``predictions.parquet`` with the answers about a class or column."""
+    return f"{'value' if kind is TargetKind.REGRESSION else 'probability'}_{name}"
+
+
+def target_column(name: str) -> str:
+    """Return its column with what is true of a label or number."""
+    return f"target_{name}"
+
+
+def _answer_columns(judged: Judged) -> dict[str, NDArray[np.float32]]:
+    return {
+        answer_column(judged.targets.kind, name): judged.outputs[:, number]
+        for number, name in enumerate(judged.targets.names)
+    }
+
+
+def _truth_columns(judged: Judged) -> dict[str, NDArray[np.generic]]:
+    targets = judged.targets
+    if targets.kind is TargetKind.CLASSES:
+        return {}
+    return {target_column(name): targets.truth[:, n] for n, name in enumerate(targets.names)}
 
 
 def metrics_content(
@@ -150,6 +204,12 @@ def metrics_content(
             "samples_per_s": _mean(progress.history, "samples_per_s"),
         },
     }
+
+
+def learned_kind(metrics: dict[str, Any]) -> TargetKind:
+    """Return what a training has learned, from ``metrics.json``; of old, only classes."""
+    target = metrics.get("settings", {}).get("target", {})
+    return TargetKind(target.get("kind", TargetKind.CLASSES))
 
 
 def _mean(history: list[EpochRow], column: str) -> float:

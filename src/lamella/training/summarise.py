@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from lamella.evaluation.aggregation import SCORE_AGGREGATION
+from lamella.evaluation.aggregation import SCORE_AGGREGATION, Aggregation
 from lamella.evaluation.levels import Level
 from lamella.stores.json_files import read_json
 from lamella.stores.tables import write_table
@@ -20,6 +20,12 @@ _LEVELS = {
 }
 """What stands before the name of a figure, and where in an evaluation it is found."""
 
+_LEVELS_OF_NUMBERS = {
+    "": (),
+    **{f"{level}_": (level.value, Aggregation.MEAN.value) for level in Level},
+}
+"""The same of numbers, of which only means are made."""
+
 FIGURES: dict[str, tuple[str, ...]] = {
     **{
         f"{split}_{metric}": (split, metric)
@@ -31,15 +37,22 @@ FIGURES: dict[str, tuple[str, ...]] = {
         for split in _SPLITS
         for level in Level
     },
+    **{
+        f"{split}_{level}{metric}": (split, *place, metric)
+        for split in _SPLITS
+        for level, place in _LEVELS_OF_NUMBERS.items()
+        for metric in ("mae", "rmse", "r2", "pearson")
+    },
     "seconds_per_epoch": ("timings", "seconds_per_epoch"),
     "samples_per_s": ("timings", "samples_per_s"),
 }
 """Column, and where its value stands in ``metrics.json``."""
 
 INTERVALS: dict[str, tuple[str, ...]] = {
-    f"{split}_{name}auc": (split, *place, "intervals", "auc")
+    f"{split}_{name}{metric}": (split, *place, "intervals", metric)
+    for metric, levels in (("auc", _LEVELS), ("r2", _LEVELS_OF_NUMBERS))
     for split in _SPLITS
-    for name, place in _LEVELS.items()
+    for name, place in levels.items()
 }
 """Figure with a 95 % interval, and where its limits stand in ``metrics.json``."""
 
@@ -92,9 +105,9 @@ def summary_row(seeds: Sequence[dict[str, Any]]) -> dict[str, object]:
 
 
 def _found(content: Any, place: Sequence[str]) -> Any:
-    """Return what stands in a place of ``metrics.json``; ``None`` where a level has no figures."""
+    """Return what stands in a place of ``metrics.json``; ``None`` where there is no such figure."""
     for key in place:
         if content is None:
             return None
-        content = content[key]
+        content = content.get(key)
     return content

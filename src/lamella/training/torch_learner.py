@@ -11,6 +11,8 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from lamella.datasets.batches import Batch
+from lamella.datasets.targets import Targets
+from lamella.models.activation import OutputActivation
 from lamella.models.networks import InferenceNetwork, build_network, check_size
 from lamella.models.preprocess import Preprocessing
 from lamella.models.weights import (
@@ -36,10 +38,11 @@ class TorchLearner:
     Attributes:
         run: How the network is trained.
         group: All ranks.
-        network: From normalised images to logits.
+        network: From normalised images to the outputs of the last layer.
         forward: What the forward pass in training goes through: the network itself, or made to
             compile, or to average gradients.
         preprocessing: From stored pixels to normalised images.
+        activation: From outputs to answers.
         arithmetic: Where and in which numbers to compute.
         optimiser: It steps along the mean gradient of all ranks.
     """
@@ -49,18 +52,25 @@ class TorchLearner:
     network: nn.Module
     forward: Forward
     preprocessing: Preprocessing
+    activation: OutputActivation
     arithmetic: Arithmetic
     optimiser: Optimizer
 
     @classmethod
     def build(
-        cls, index: PatchIndex, run: RunSettings, *, seed: int, training: TrainingSettings
+        cls,
+        index: PatchIndex,
+        targets: Targets,
+        run: RunSettings,
+        *,
+        seed: int,
+        training: TrainingSettings,
     ) -> Self:
         """Return a learner at its beginning; see ``build_learner``."""
         group = join_torch_group(training.backend, training.device)
         arithmetic = prepare_arithmetic(run, training.device, gpu=local_rank())
         torch.manual_seed(seed)
-        network = _starting_network(run, index).to(arithmetic.device)
+        network = _starting_network(run, index, outputs=len(targets.names)).to(arithmetic.device)
         if run.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         group.share_weights(network)
@@ -72,6 +82,7 @@ class TorchLearner:
             network=network,
             forward=group.replica(forward, parts=run.accumulate),
             preprocessing=Preprocessing().to(arithmetic.device),
+            activation=OutputActivation(targets.kind, targets.scale).to(arithmetic.device),
             arithmetic=arithmetic,
             optimiser=group.averaging(optimiser, network, parts=run.accumulate),
         )
@@ -98,6 +109,7 @@ class TorchLearner:
             self.arithmetic,
             ranks=self.group.size,
             parts=self.run.accumulate,
+            kind=self.run.target.kind,
         )
 
     def step(self, rate: float) -> None:
@@ -117,8 +129,8 @@ class TorchLearner:
         average_statistics(self.network, self.group)
 
     def answers(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the probabilities of patches, ``(n, classes)``."""
-        inference = InferenceNetwork(self.network, self.preprocessing).eval()
+        """Return the answers to patches, ``(n, outputs)``."""
+        inference = InferenceNetwork(self.network, self.preprocessing, self.activation).eval()
         with torch.inference_mode():
             answers = inference(torch.from_numpy(images).to(self.arithmetic.device))
         found: NDArray[np.float32] = answers.cpu().numpy()
@@ -156,9 +168,9 @@ class TorchLearner:
         self.arithmetic.scaler.load_state_dict(state["scaler"])
 
 
-def _starting_network(run: RunSettings, index: PatchIndex) -> nn.Module:
+def _starting_network(run: RunSettings, index: PatchIndex, *, outputs: int) -> nn.Module:
     """Return the network as it is before the first step."""
-    network = build_network(run.model, len(index.classes), run.head)
+    network = build_network(run.model, outputs, run.head)
     check_size(network, run.model, index.patch_px)
     if run.weights is not None:
         load_weights(network, run.weights)

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lamella.models.interface import EXAMPLE_NAME, INPUT_NAME, OUTPUT_NAME
+from lamella.evaluation.evaluate_columns import PLURALS
+from lamella.models.interface import EXAMPLE_NAME, INPUT_NAME, OUTPUT_NAMES
 from lamella.tracking.record import Dataset, Metric, ModelArtifact, Record, Tensor
 from lamella.training.checkpoint import BEST, EpochRow, Progress
-from lamella.training.results import HISTORY, METRICS, PICTURES, PREDICTIONS
+from lamella.training.results import HISTORY, METRICS, PICTURES, PREDICTIONS, learned_kind
 from lamella.training.usage import Usage
 
 _LOADER = "lamella.training.pyfunc"
@@ -94,11 +95,12 @@ def _best_network(metrics: dict[str, Any], progress: Progress) -> ModelArtifact:
     facts = ("run", "seed", "patch_px", "mpp", "index_digest")
     patches = (-1, metrics["patch_px"], metrics["patch_px"], 3)
     classes = metrics["classes"]
+    kind = learned_kind(metrics)
     return ModelArtifact(
         path=BEST,
         loader=_LOADER,
         inputs=(Tensor(name=INPUT_NAME, dtype="uint8", shape=patches),),
-        outputs=(Tensor(name=OUTPUT_NAME, dtype="float32", shape=(-1, len(classes))),),
+        outputs=(Tensor(name=OUTPUT_NAMES[kind], dtype="float32", shape=(-1, len(classes))),),
         input_example=EXAMPLE_NAME,
         name=metrics["run"],
         step=progress.best_epoch,
@@ -149,12 +151,15 @@ def _figures(metrics: dict[str, Any], progress: Progress) -> list[Metric]:
 def _numbers(evaluation: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
     """Yield the metrics of an evaluation, and the limits of its AUC, by a joined name."""
     for key, value in evaluation.items():
-        if key == "intervals" and value["auc"] is not None:
+        if key == "intervals" and value.get("auc") is not None:
             yield from zip((f"{prefix}_auc_low", f"{prefix}_auc_high"), value["auc"], strict=True)
         elif key == "classes":
             # Their names are free, and may be those of other parts of an evaluation.
             for name, figures in value.items():
                 yield from _defined(figures, f"{prefix}_classes_{name}")
+        elif key in PLURALS.values():
+            for name, figures in value.items():
+                yield from _numbers(figures or {}, f"{prefix}_{key}_{name}")
         elif isinstance(value, dict) and key not in {"intervals", "bootstrap"}:
             yield from _numbers(value, f"{prefix}_{key}")
     yield from _defined(evaluation, prefix)

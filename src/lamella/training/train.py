@@ -5,6 +5,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lamella.datasets.settings import TargetKind
+from lamella.datasets.targets import Targets, read_targets
 from lamella.evaluation.metrics import Metrics, quality
 from lamella.evaluation.sampling import index_remark
 from lamella.models.weights import file_digest
@@ -27,7 +29,7 @@ from lamella.training.device import check_device
 from lamella.training.group import told
 from lamella.training.keep import Keeper
 from lamella.training.progress_lines import ProgressLines
-from lamella.training.results import METRICS, Judged, history_row, write_results
+from lamella.training.results import METRICS, Judged, drawn_score, history_row, write_results
 from lamella.training.settings import RunSettings, TrainingSettings
 from lamella.training.stopping import EXIT_STOPPED, listening
 from lamella.training.tracked import training_record
@@ -35,10 +37,15 @@ from lamella.training.trainer import EpochResult, Trainer
 
 _logger = logging.getLogger(__name__)
 
+_OF_SLIDES = "content of the slide table's columns"
+_TOLD = ("n", "auc", "balanced_accuracy", "mae", "r2", "loss")
+"""Figures of the test split in the last line of the log, as far as the evaluation has them."""
+
 
 def train_model(
     *,
     index: Path,
+    slides: Path | None = None,
     output_folder: Path,
     name: str,
     run: RunSettings,
@@ -53,6 +60,7 @@ def train_model(
 
     Args:
         index: The table of all patches.
+        slides: The checked slide table; ``None`` for a run that learns classes, which reads none.
         output_folder: Folder for the results; ``state`` in it holds the resumable state.
         name: Name of the run.
         run: How the network is trained.
@@ -61,6 +69,7 @@ def train_model(
         tracking: Where the run is tracked.
 
     Raises:
+        CohortErrors: the slide table says what cannot be learned (see ``read_targets``).
         TrainingError: the training cannot start (see ``check_trainable``), or its loss is no longer
             finite.
         StoreError: a shard or a checkpoint is missing or damaged.
@@ -68,10 +77,11 @@ def train_model(
     """
     started_ms = now_ms()
     patches = read_index(index)
-    check_trainable(patches, run, training)
+    targets = read_targets(run.target, patches, slides)
+    check_trainable(patches, targets, run, training)
     check_device(run, training)
-    trainer = Trainer.build(patches, run, seed=seed, training=training)
-    state = StateFolder(output_folder / "state", _made_by(patches, run, seed, training))
+    trainer = Trainer.build(patches, targets, run, seed=seed, training=training)
+    state = StateFolder(output_folder / "state", _made_by(patches, targets, run, seed, training))
 
     progress = _train(trainer, state, checkpoint_minutes=training.checkpoint_minutes)
     judged = _judge_best(trainer, state, progress)
@@ -84,7 +94,7 @@ def train_model(
             metrics, progress, index=index, started_ms=started_ms, usage=progress.usage
         )
         track(record, output_folder, tracking)
-        figures = {key: metrics["test"][key] for key in ("n", "auc", "balanced_accuracy", "loss")}
+        figures = {key: metrics["test"][key] for key in _TOLD if key in metrics["test"]}
         _logger.info("done: best epoch %d, test %s", progress.best_epoch, figures)
 
 
@@ -92,7 +102,11 @@ def _train(trainer: Trainer, state: StateFolder, *, checkpoint_minutes: float) -
     """Learn and judge epoch by epoch until the training is over, and return what came of it."""
     progress, course = _resume(trainer, state)
     lines = ProgressLines(
-        epochs=trainer.run.epochs, steps=trainer.steps, first=course, speaks=trainer.group.rank == 0
+        epochs=trainer.run.epochs,
+        steps=trainer.steps,
+        first=course,
+        speaks=trainer.group.rank == 0,
+        score=drawn_score(trainer.targets.kind),
     )
     keeper = Keeper(trainer, state, minutes=checkpoint_minutes)
     with listening() as request, closing(trainer.usage_meter()) as meter:
@@ -106,8 +120,8 @@ def _train(trainer: Trainer, state: StateFolder, *, checkpoint_minutes: float) -
                     _stop(trainer, course)
             result = trainer.finish(course)
             progress.usage.append(trainer.group.gather(meter.stop()))
-            probabilities = trainer.probabilities("validation", course.epoch)
-            validation = trainer.judge("validation", probabilities)
+            outputs = trainer.outputs("validation", course.epoch)
+            validation = trainer.judge("validation", outputs)
             _advance(progress, result, validation, seconds=course.seconds)
             keeper.keep(progress)
             lines.epoch(progress.epoch, result.loss, result.samples_per_s, validation)
@@ -118,10 +132,13 @@ def _train(trainer: Trainer, state: StateFolder, *, checkpoint_minutes: float) -
 
 
 def _made_by(
-    index: PatchIndex, run: RunSettings, seed: int, training: TrainingSettings
+    index: PatchIndex, targets: Targets, run: RunSettings, seed: int, training: TrainingSettings
 ) -> dict[str, Any]:
     """Return all that the result depends on; the state of another training is not gone on with."""
+    # Classes stand in the index: its digest tells of them.
+    of_slides = {} if targets.kind is TargetKind.CLASSES else {_OF_SLIDES: targets.digest}
     return {
+        **of_slides,
         "settings": run.as_params(),
         "index": index.digest,
         "seed": seed,
@@ -191,8 +208,8 @@ def _judge_best(trainer: Trainer, state: StateFolder, progress: Progress) -> dic
     trainer.restore_weights(best)
     judged = {}
     for split in ("validation", "test"):
-        probabilities = trainer.probabilities(split, progress.best_epoch)
-        judged[split] = Judged(trainer.datasets[split].table, probabilities)
+        dataset, outputs = trainer.datasets[split], trainer.outputs(split, progress.best_epoch)
+        judged[split] = Judged(dataset.table, dataset.targets, outputs)
     return judged
 
 
@@ -201,10 +218,11 @@ def _trained_model(trainer: Trainer, index: PatchIndex, name: str, epoch: int) -
         weights=trainer.learner.weights(),
         name=name,
         seed=trainer.seed,
-        classes=index.classes,
+        classes=trainer.targets.names,
         patch_px=index.patch_px,
         mpp=index.mpp,
         run=trainer.run,
         epoch=epoch,
         index_digest=index.digest,
+        scale=trainer.targets.scale,
     )

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from lamella.datasets.batches import Schedule, evaluation_batches, training_batches
 from lamella.datasets.patches import PatchDataset
-from lamella.evaluation.metrics import Metrics, classification_metrics
+from lamella.datasets.targets import Targets
+from lamella.evaluation.judge import judge
+from lamella.evaluation.metrics import Metrics
 from lamella.models.weights import Weights
 from lamella.patches.index import PatchIndex
 from lamella.settings import Device
@@ -23,8 +25,8 @@ from lamella.training.rate import learning_rate
 from lamella.training.settings import Framework, RunSettings, TrainingSettings
 from lamella.training.usage import UsageMeter
 
-Probabilities = NDArray[np.float32]
-"""Shape ``(n, classes)``; rows sum to 1."""
+Outputs = NDArray[np.float32]
+"""Shape ``(n, outputs)``: probabilities of classes or labels, or numbers in their units."""
 
 _RANK_STRIDE = 100_003
 """Keeps the ranks' seeds of an epoch apart."""
@@ -55,9 +57,9 @@ class Trainer:
         run: How the network is trained.
         seed: Seed of all that is random.
         learner: What learns.
-        datasets: The labelled patches by split.
+        datasets: The patches of which something is known, by split.
         schedule: Which rank sees which sample when.
-        classes: Number of classes.
+        targets: What is true of all patches.
         steps: Steps per epoch.
         device: Where the network is.
     """
@@ -67,23 +69,30 @@ class Trainer:
     learner: Learner
     datasets: dict[str, PatchDataset]
     schedule: Schedule
-    classes: int
+    targets: Targets
     steps: int
     device: Device
 
     @classmethod
     def build(
-        cls, index: PatchIndex, run: RunSettings, *, seed: int, training: TrainingSettings
+        cls,
+        index: PatchIndex,
+        targets: Targets,
+        run: RunSettings,
+        *,
+        seed: int,
+        training: TrainingSettings,
     ) -> Self:
         """Return a training at its beginning; all ranks have the same weights.
 
         Raises:
             TrainingError: see ``build_learner``.
         """
-        learner = build_learner(index, run, seed=seed, training=training)
+        learner = build_learner(index, targets, run, seed=seed, training=training)
         datasets = {
             split: PatchDataset(
                 index,
+                targets,
                 split,
                 max_open_shards=training.max_open_shards,
                 threads=training.loader_threads,
@@ -104,8 +113,8 @@ class Trainer:
             learner=learner,
             datasets=datasets,
             schedule=schedule,
-            classes=len(index.classes),
-            steps=len(schedule.joint_batches(datasets["train"].labels, epoch=1)),
+            targets=targets,
+            steps=len(schedule.joint_batches(datasets["train"].learned, epoch=1)),
             device=training.device,
         )
 
@@ -182,7 +191,7 @@ class Trainer:
             self.learner.step(course.learning_rate)
             course.step += 1
             course.loss += loss
-            course.mine += len(batch.labels)
+            course.mine += len(batch.targets)
             course.joint += batch.joint_size
             course.wait_share = batches.wait_share
             yield agreed
@@ -198,8 +207,8 @@ class Trainer:
             loader_wait_share=max(self.group.gather(course.wait_share)),
         )
 
-    def probabilities(self, split: str, epoch: int) -> Probabilities:
-        """Return the probabilities ``(n, classes)`` of all samples of a split, on every rank.
+    def outputs(self, split: str, epoch: int) -> Outputs:
+        """Return the answers ``(n, outputs)`` to all samples of a split, on every rank.
 
         Args:
             split: ``train``, ``validation`` or ``test``.
@@ -213,19 +222,19 @@ class Trainer:
             dataset, self.run.batch_size, rank=group.rank, ranks=group.size
         )
         mine = [(batch.positions, self.learner.answers(batch.images)) for batch in batches]
-        probabilities = np.full((len(dataset), self.classes), np.nan, dtype=np.float32)
+        outputs = np.full((len(dataset), len(self.targets.names)), np.nan, dtype=np.float32)
         for part in group.gather(mine):
             for positions, values in part:
-                probabilities[positions] = values
-        if not np.isfinite(probabilities).all():
+                outputs[positions] = values
+        if not np.isfinite(outputs).all():
             raise not_finite("an answer of the network", f"epoch {epoch}, {split}")
-        return probabilities
+        return outputs
 
-    def judge(self, split: str, probabilities: Probabilities) -> Metrics:
+    def judge(self, split: str, outputs: Outputs) -> Metrics:
         """Return the metrics of a split, computed on rank 0 and told to all."""
         metrics: Metrics = {}
         if self.group.rank == 0:
-            metrics = classification_metrics(self.datasets[split].labels, probabilities)
+            metrics = judge(self.datasets[split].targets, outputs)
         return self.group.broadcast(metrics)
 
     def _rate(self, step: int) -> float:

@@ -7,18 +7,19 @@ from lamella.datasets.batches import Schedule, evaluation_batches, training_batc
 from lamella.datasets.patches import PatchDataset
 from lamella.datasets.read_ahead import ReadAhead
 from lamella.datasets.settings import AugmentSettings, Sampling
+from lamella.datasets.targets import class_targets
 
 
 @pytest.fixture
 def dataset(index):
-    dataset = PatchDataset(index, "train", max_open_shards=1)
+    dataset = PatchDataset(index, class_targets(index), "train", max_open_shards=1)
     yield dataset
     dataset.close()
 
 
 @pytest.fixture
 def threaded(index):
-    dataset = PatchDataset(index, "train", max_open_shards=3, threads=3)
+    dataset = PatchDataset(index, class_targets(index), "train", max_open_shards=3, threads=3)
     yield dataset
     dataset.close()
 
@@ -29,7 +30,7 @@ def seen(dataset: PatchDataset, ranks: int) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     for rank in range(ranks):
         for batch in training_batches(dataset, schedule, epoch=2, rank=rank):
-            assert batch.labels.tolist() == dataset.labels[batch.positions].tolist()
+            assert batch.targets.tolist() == dataset.learned[batch.positions].tolist()
             for position, image in zip(batch.positions.tolist(), batch.images, strict=True):
                 assert position not in found
                 found[position] = image.tobytes()
@@ -58,7 +59,7 @@ def test_joint_size_counts_the_samples_of_all_ranks(dataset):
     schedule = Schedule(2, 2, 9, Sampling.NATURAL, None, AugmentSettings())
     by_rank = [list(training_batches(dataset, schedule, epoch=1, rank=rank)) for rank in (0, 1)]
     assert [each.joint_size for each in by_rank[0]] == [4, 3]
-    assert [len(a.labels) + len(b.labels) for a, b in zip(*by_rank, strict=True)] == [4, 3]
+    assert [len(a.targets) + len(b.targets) for a, b in zip(*by_rank, strict=True)] == [4, 3]
 
 
 def test_evaluation_shows_all_samples_unchanged_and_may_leave_a_rank_without_any(dataset):

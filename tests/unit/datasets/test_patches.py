@@ -6,14 +6,15 @@ import pytest
 
 from lamella.datasets.open_shards import OpenShards
 from lamella.datasets.patches import PatchDataset
+from lamella.datasets.targets import class_targets
 from lamella.errors import StoreError
 from lamella.stores.shards import ShardReader
 
 
 def test_reads_labelled_patches_of_the_split_in_the_order_asked_for(index):
-    dataset = PatchDataset(index, "train", max_open_shards=2)
+    dataset = PatchDataset(index, class_targets(index), "train", max_open_shards=2)
     # Labels go -1 0 1 -1 0 | -1 0 1 -1 0 1: six patches have one or the other class.
-    assert dataset.labels.tolist() == [0, 1, 0, 0, 1, 0, 1]
+    assert dataset.targets.truth.tolist() == [0, 1, 0, 0, 1, 0, 1]
     assert dataset.samples.tolist() == [1, 2, 4, 6, 7, 9, 10]
     images = dataset.read(np.array([6, 0, 3, 0]))
     assert images[:, 0, 0].tolist() == [[1, 5, 0], [0, 1, 0], [1, 1, 0], [0, 1, 0]]
@@ -48,7 +49,7 @@ def test_never_more_files_are_open_than_allowed(index, monkeypatch):
 
 def test_missing_shard_is_named(index):
     (index.folder / "s1.h5").unlink()
-    dataset = PatchDataset(index, "train", max_open_shards=2)
+    dataset = PatchDataset(index, class_targets(index), "train", max_open_shards=2)
     with pytest.raises(StoreError, match=r"s1\.h5"):
         dataset.read(np.arange(7))
     dataset.close()
@@ -74,7 +75,7 @@ def test_threads_share_the_files_that_may_be_open_and_give_them_all_back(index, 
 
     monkeypatch.setattr("lamella.patches.pixels.ShardReader", Watched)
     both = Barrier(2, timeout=20)
-    dataset = PatchDataset(index, "train", max_open_shards=2, threads=2)
+    dataset = PatchDataset(index, class_targets(index), "train", max_open_shards=2, threads=2)
     with ThreadPoolExecutor(2) as threads:
         # Both slides for each, so that each reads two shards; they wait for each other.
         parts = [np.array([0, 3]), np.array([4, 2])]
@@ -90,6 +91,6 @@ def test_threads_share_the_files_that_may_be_open_and_give_them_all_back(index, 
 
 
 def test_no_samples_give_no_pixels(index):
-    dataset = PatchDataset(index, "train", max_open_shards=1)
+    dataset = PatchDataset(index, class_targets(index), "train", max_open_shards=1)
     assert dataset.read(np.arange(0)).shape == (0, 16, 16, 3)
     dataset.close()

@@ -53,7 +53,10 @@ def test_the_description_says_how_to_run_the_onnx_model(results):
         "outputs": [
             {"name": "probabilities", "dtype": "float32", "shape": [-1, 2], "layout": "NC"}
         ],
+        "kind": "classes",
         "classes": ["normal", "tumor"],
+        "means": [],
+        "deviations": [],
         "patch_px": 48,
         "mpp": 0.5,
         "origin": {

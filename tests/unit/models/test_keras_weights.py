@@ -144,3 +144,14 @@ def test_patches_below_the_least_size_of_inception_are_refused(keras):
     check_keras_size(network, "inception_v3", 75)
     with pytest.raises(TrainingError, match="does not take patches of 48 pixels"):
         check_keras_size(network, "inception_v3", 48)
+
+
+def test_network_in_bfloat16_keeps_weights_and_logits_in_float32(keras):
+    plain = build_keras_network(keras, "resnet50", 2, HeadSettings())
+    mixed = build_keras_network(keras, "resnet50", 2, HeadSettings(), policy="mixed_bfloat16")
+    computed = {layer.name: layer.compute_dtype for layer in mixed.model.layers}
+    assert computed.pop("logits") == "float32"
+    assert set(computed.values()) == {"bfloat16"}
+    assert {variable.dtype for variable in mixed.model.weights} == {"float32"}
+    assert list(stored_variables(mixed)) == list(stored_variables(plain))
+    assert {layer.compute_dtype for layer in plain.model.layers} == {"float32"}

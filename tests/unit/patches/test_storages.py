@@ -14,6 +14,7 @@ from lamella.cohort.settings import SplitSettings
 from lamella.cohort.split import split_cohort
 from lamella.cohort.table import read_slides, write_slides
 from lamella.datasets.patches import PatchDataset
+from lamella.datasets.targets import class_targets
 from lamella.drawing.cohort import draw_cohort
 from lamella.drawing.settings import DrawingSettings
 from lamella.engines.samples import read_patches
@@ -146,7 +147,7 @@ def test_training_and_evaluation_read_the_slide_s_own_patches(
     assert len(expected) > 20
     found = read_patches(index.table, index)
     assert np.abs(found.astype(float) - expected).mean() <= most_difference
-    dataset = PatchDataset(index, "train", max_open_shards=1)
+    dataset = PatchDataset(index, class_targets(index), "train", max_open_shards=1)
     order = np.random.default_rng(0).permutation(len(dataset))
     assert np.array_equal(dataset.read(order), found[dataset.samples[order]])
     dataset.close()

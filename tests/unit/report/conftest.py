@@ -9,6 +9,7 @@ from PIL import Image
 
 from lamella.benchmark.summarise import COLUMNS as BENCHMARK_COLUMNS
 from lamella.charts import share_chart
+from lamella.datasets.settings import TargetKind
 from lamella.engines.verdict import COLUMNS as PARITY_COLUMNS
 from lamella.fleet.manifest import ManifestRow, Status, write_manifest
 from lamella.interpret.about import ABOUT, write_about
@@ -22,7 +23,7 @@ from lamella.stores.json_files import write_json
 from lamella.stores.tables import write_table
 from lamella.tissue.mask import TissueMask, write_mask
 from lamella.tissue.quality import COLUMNS as QUALITY_COLUMNS
-from lamella.training.results import HISTORY_COLUMNS
+from lamella.training.results import history_columns
 from lamella.training.summarise import summarise_runs
 from lamella.units import Level0Pixels
 
@@ -128,7 +129,7 @@ def write_training(root, seed, auc):
         | {"validation_auc": auc - 0.1 / epoch}
         for epoch in (1, 2, 3)
     ]
-    write_table(folder / "history.tsv", HISTORY_COLUMNS, history)
+    write_table(folder / "history.tsv", history_columns(TargetKind.CLASSES), history)
     settings = {"epochs": 3, "patience": 2, "batch_size": 8, "accumulate": 5, "optimiser": "adamw"}
     content = {
         "run": "thin",
@@ -193,7 +194,14 @@ def write_explanations(root):
         for x, predicted, lift in ((64, "tumor", "1.5"), (128, "normal", "2.5"))
     ]
     write_table(folder / "explanations.tsv", EXPLANATION_COLUMNS, rows)
-    write_about(folder / ABOUT, method="grad_cam", model="resnet50", seed=1, reason="")
+    write_about(
+        folder / ABOUT,
+        method="grad_cam",
+        model="resnet50",
+        seed=1,
+        kind=TargetKind.CLASSES,
+        reason="",
+    )
     (folder / "patches").mkdir()
     for row in rows:
         Image.new("RGB", (454, 224), (90, 0, 90)).save(folder / row["file"])

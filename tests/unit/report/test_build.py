@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
+from lamella.datasets.settings import TargetKind
 from lamella.errors import StoreError
 from lamella.interpret.about import ABOUT, write_about
 from lamella.patches.index import read_index
@@ -250,7 +251,14 @@ def test_a_network_that_cannot_be_explained_shows_why(small_run):
     path.write_text(path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
     assert "The test split has no labelled patch." in Page(built(small_run)).text
     reason = "vit: gives <tokens>. Train another."
-    write_about(path.with_name(ABOUT), method="grad_cam", model="vit", seed=1, reason=reason)
+    write_about(
+        path.with_name(ABOUT),
+        method="grad_cam",
+        model="vit",
+        seed=1,
+        kind=TargetKind.CLASSES,
+        reason=reason,
+    )
     assert reason in Page(built(small_run)).text
 
 

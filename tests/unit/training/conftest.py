@@ -93,3 +93,13 @@ def _draw_slide(
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The index of five slides with 20 to 16 patches of 32 pixels."""
     return draw_cohort(tmp_path_factory.mktemp("cohort"), per_slide=20)
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of five slides with 12 to 8 patches of 96 pixels.
+
+    Last maps of networks have several cells then: of one cell the mean is exact however many
+    samples a graph was made for.
+    """
+    return draw_cohort(tmp_path_factory.mktemp("large"), per_slide=12, size=96)

@@ -15,6 +15,7 @@ def main(index: Path, output: Path, backend: str) -> None:
     from lamella.datasets.batches import Schedule, training_batches
     from lamella.datasets.patches import PatchDataset
     from lamella.datasets.settings import AugmentSettings, Sampling
+    from lamella.datasets.targets import class_targets
     from lamella.models.networks import build_network
     from lamella.models.preprocess import Preprocessing
     from lamella.patches.index import read_index
@@ -42,7 +43,8 @@ def main(index: Path, output: Path, backend: str) -> None:
 
     # 13 samples a step: the ranks get 7 and 6, in parts of 4 and 3, 3 and 3.
     schedule = Schedule(BATCH_SIZE * PARTS, group.size, 5, Sampling.NATURAL, 13, AugmentSettings())
-    dataset = PatchDataset(read_index(index), "train", max_open_shards=2)
+    patches = read_index(index)
+    dataset = PatchDataset(patches, class_targets(patches), "train", max_open_shards=2)
     found = {"weights": weights}
     for mode, training in (("evaluation", False), ("training", True)):
         network.train(training)
@@ -52,13 +54,12 @@ def main(index: Path, output: Path, backend: str) -> None:
             learner, Preprocessing().double(), batch, arithmetic, ranks=group.size, parts=PARTS
         )
         group.average_gradients(optimiser)
-        gradients = {key: value.grad for key, value in network.named_parameters()}
-        found[mode] = group.gather(gradients)
+        found[mode] = group.gather({k: v.grad for k, v in network.named_parameters()})
     found["statistics"] = group.gather({k: v.clone() for k, v in network.named_buffers()})
     average_statistics(network, group)
     found["averaged"] = group.gather({k: v.clone() for k, v in network.named_buffers()})
-    found["images"] = [torch.from_numpy(each) for each in group.gather(batch.images)]
-    found["labels"] = [torch.from_numpy(each) for each in group.gather(batch.labels)]
+    for name, mine in (("images", batch.images), ("labels", batch.targets)):
+        found[name] = [torch.from_numpy(each) for each in group.gather(mine)]
     if group.rank == 0:
         torch.save(found, output)
 

@@ -21,6 +21,7 @@ def main(index: Path, output: Path) -> None:
     from lamella.datasets.batches import Schedule, training_batches
     from lamella.datasets.patches import PatchDataset
     from lamella.datasets.settings import AugmentSettings, Sampling
+    from lamella.datasets.targets import class_targets
     from lamella.patches.index import read_index
     from lamella.stores.json_files import write_json
     from lamella.training.keras_learner import KerasLearner, normalised
@@ -35,17 +36,18 @@ def main(index: Path, output: Path) -> None:
         freeze=("*_bn/*",),
     )
     patches = read_index(index)
+    targets = class_targets(patches)
     training = TrainingSettings(backend=Backend.HOROVOD, processes=2)
-    learner = KerasLearner.build(patches, run, seed=5, training=training)
+    learner = KerasLearner.build(patches, targets, run, seed=5, training=training)
     group = learner.group
 
     # 13 samples a step: the ranks get 7 and 6, in parts of 4 and 3, 3 and 3.
     schedule = Schedule(BATCH_SIZE * PARTS, group.size, 5, Sampling.NATURAL, 13, AugmentSettings())
-    dataset = PatchDataset(patches, "train", max_open_shards=2)
+    dataset = PatchDataset(patches, targets, "train", max_open_shards=2)
     (batch,) = training_batches(dataset, schedule, epoch=1, rank=group.rank)
     loss = learner.backward(batch)
     found = [gradient.numpy() for gradient in learner.mean_gradients]
-    images, labels, losses = (group.gather(each) for each in (batch.images, batch.labels, loss))
+    images, labels, losses = (group.gather(each) for each in (batch.images, batch.targets, loss))
     all_found = group.gather([gradient.sum().item() for gradient in found])
     if group.rank:
         return

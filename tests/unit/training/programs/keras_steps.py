@@ -1,7 +1,7 @@
-"""Steps of Keras' optimisers as Lamella sets them up, beside torch's: prints JSON.
+"""Steps and losses of Keras and TensorFlow as Lamella sets them up, beside torch's: prints JSON.
 
 For each kind of optimiser the largest difference of a weight after five steps, with decay and with
-gradients that are shortened.
+gradients that are shortened; and what ``tensorflow_losses`` finds.
 """
 
 import json
@@ -17,6 +17,7 @@ def main() -> None:
     tf = load_tensorflow()
     import numpy as np
     import torch
+    from tensorflow_losses import differences
 
     from lamella.training.keras_optimiser import KerasOptimiser
     from lamella.training.settings import Optimiser, RunSettings
@@ -51,7 +52,7 @@ def main() -> None:
             float(np.abs(one.numpy() - other.detach().numpy()).max()) for one, other in pairs
         )
         found[f"{kind.value} moved"] = float(np.abs(variables[0].numpy() - start[0]).min())
-    print(json.dumps(found))
+    print(json.dumps(found | differences(tf)))
 
 
 if __name__ == "__main__":

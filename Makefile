@@ -1,6 +1,6 @@
 # Lamella's commands. "make demo" is the first one to type, "make test" the second.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lock docs clean
+.PHONY: help setup demo test test-cluster check lock docs clean
 
 BIN := .venv/bin
 # What the demo is: these slides, and config/examples/demo.yaml.
@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --durations 15
 DRAWN := --slides 16 --slides-per-patient 1 --seed 1 --processes 2
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: ## make the environment .venv from envs/lamella.lock
 	@scripts/setup.sh
@@ -23,7 +23,10 @@ demo: setup ## draw a small cohort of slides and run every layer on it
 test: check ## set up, run the checks and the whole test suite
 	@scripts/system_packages.sh --wanted $(BIN)/python postgresql
 	@$(PYTEST) -n 2 -m "not alone"
-	@$(PYTEST) -m alone || [ $$? -eq 5 ] # 5: no test is marked so
+	@$(PYTEST) -m "alone and not faults" || [ $$? -eq 5 ] # 5: no test is marked so
+
+test-cluster: setup ## all tests on a small SLURM of their own, with all its faults; as root
+	@$(PYTEST) -m slurm
 
 check: setup ## lint, types, import direction, workflow style
 	@scripts/check.sh

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.integration, pytest.mark.slurm, pytest.mark.alone]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slurm,
+    pytest.mark.alone,
+    pytest.mark.faults,
+]
 
 PROGRAM = Path(__file__).parent / "programs" / "until_stopped.py"
 

@@ -86,6 +86,7 @@ def test_rank_killed_on_the_second_node_ends_the_other_and_is_named(cluster, tra
     assert trainings.ranks(tmp_path) == {}
 
 
+@pytest.mark.faults
 def test_ranks_end_with_a_killed_launcher_though_its_job_goes_on(cluster, trainings, tmp_path):
     words = shlex.join(trainings.command(tmp_path, Backend.TORCH, nodes=2, epochs=LONG))
     launcher = tmp_path / "launcher"
@@ -107,6 +108,7 @@ def test_job_with_too_few_nodes_is_told_what_to_ask_for(cluster, trainings, tmp_
     assert "sbatch --nodes 2 --ntasks-per-node 1 --cpus-per-task 1" in log
 
 
+@pytest.mark.faults
 def test_second_cluster_on_this_machine_is_refused_by_name(cluster, trainings, tmp_path):
     start = Path(__file__).with_name("start.sh")
     again = subprocess.run([start, tmp_path], stderr=subprocess.PIPE, text=True, check=False)

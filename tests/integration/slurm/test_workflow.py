@@ -10,7 +10,12 @@ import yaml
 
 from lamella.stores.json_files import read_json
 
-pytestmark = [pytest.mark.integration, pytest.mark.slurm, pytest.mark.alone]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slurm,
+    pytest.mark.alone,
+    pytest.mark.faults,
+]
 
 REPOSITORY = Path(__file__).parents[3]
 METRICS = "results/train/tiny/seed1/metrics.json"

@@ -210,37 +210,6 @@ def test_optimisers_step_as_those_of_torch(beside_torch):
         assert found[kind] < 3e-6
 
 
-def test_patches_below_the_least_size_of_inception_are_refused(cohort, tmp_path):
-    run = RUN.model_copy(update={"model": "inception_v3"})
-    assert start(cohort, tmp_path, run).wait() == 1
-    assert "the network does not take patches of 32 pixels" in (tmp_path / "log").read_text()
-
-
-@pytest.mark.parametrize(
-    ("settings", "error"),
-    [
-        ({"model": "densenet121"}, "trains resnet50, resnet101, inception_v3, not 'densenet121'"),
-        ({"precision": "float16"}, "float32 or bfloat16, not in float16"),
-        ({"compile": True}, "compile is for framework torch"),
-        ({"channels_last": True}, "channels_last is for framework torch"),
-    ],
-)
-def test_what_tensorflow_cannot_do_is_refused_with_the_settings(settings, error):
-    with pytest.raises(ValueError, match=error):
-        RunSettings(framework="tensorflow", **settings)
-
-
-def test_backend_that_does_not_speak_tensorflow_is_refused():
-    with pytest.raises(ValueError, match="choose horovod"):
-        TrainingSettings(backend=Backend.TORCH, processes=2, runs={"keras": RUN})
-
-
-def test_weights_of_another_network_are_refused(undisturbed):
-    weights = load_trained(undisturbed).weights
-    with pytest.raises(StoreError, match="the weights are of another network: conv4_block10"):
-        keras_network_in_torch("resnet101", 2, RUN.head, weights)
-
-
 @pytest.mark.parametrize("kind", ["classes", "multi_label", "regression"])
 def test_losses_gradients_and_answers_are_those_of_torch(beside_torch, kind):
     for each in ("loss", "gradient", "answers"):
@@ -272,3 +241,34 @@ def test_numbers_are_learned_and_answered_by_torch_in_their_units(cohort, tmp_pa
         found = model.inference()(torch.from_numpy(patches_of(cohort, "s4"))).numpy()
     assert expected["value_age"].between(0, 150).all()
     np.testing.assert_allclose(found, expected[["value_age", "value_size"]].to_numpy(), rtol=1e-4)
+
+
+def test_patches_below_the_least_size_of_inception_are_refused(cohort, tmp_path):
+    run = RUN.model_copy(update={"model": "inception_v3"})
+    assert start(cohort, tmp_path, run).wait() == 1
+    assert "the network does not take patches of 32 pixels" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"model": "densenet121"}, "trains resnet50, resnet101, inception_v3, not 'densenet121'"),
+        ({"precision": "float16"}, "float32 or bfloat16, not in float16"),
+        ({"compile": True}, "compile is for framework torch"),
+        ({"channels_last": True}, "channels_last is for framework torch"),
+    ],
+)
+def test_what_tensorflow_cannot_do_is_refused_with_the_settings(settings, error):
+    with pytest.raises(ValueError, match=error):
+        RunSettings(framework="tensorflow", **settings)
+
+
+def test_backend_that_does_not_speak_tensorflow_is_refused():
+    with pytest.raises(ValueError, match="choose horovod"):
+        TrainingSettings(backend=Backend.TORCH, processes=2, runs={"keras": RUN})
+
+
+def test_weights_of_another_network_are_refused(undisturbed):
+    weights = load_trained(undisturbed).weights
+    with pytest.raises(StoreError, match="the weights are of another network: conv4_block10"):
+        keras_network_in_torch("resnet101", 2, RUN.head, weights)

@@ -8,6 +8,7 @@ import yaml
 from lamella.config import Config, ConfigErrors, load_config, load_slides
 from lamella.errors import CohortErrors
 from lamella.tissue.settings import TissueMethod, TissueSettings
+from lamella.training.settings import RunSettings, TrainingSettings
 
 
 def load(folder: Path, *texts: str) -> Config:
@@ -118,3 +119,20 @@ def test_method_mask_needs_a_mask_for_every_slide(tmp_path: Path) -> None:
         load_slides(needed)
     assert len(caught.value.errors) == 1
     assert len(load_slides(Config(slides=table))) == 2
+
+
+def test_columns_that_runs_learn_are_checked_in_every_cell(tmp_path: Path) -> None:
+    table = tmp_path / "slides.tsv"
+    table.write_text("slide\tpath\tage\ter\na\ta.svs\t41\t1\nb\tb.svs\told\t\n")
+    labels = RunSettings(target={"kind": "multi_label", "columns": ["er"]})
+    numbers = RunSettings(target={"kind": "regression", "columns": ["age"]})
+    runs = {"er": labels, "age": numbers, "again": numbers}
+    learning = Config(slides=table, training=TrainingSettings(runs=runs))
+    with pytest.raises(CohortErrors, match=r"slides\.tsv:3: age is 'old'") as caught:
+        load_slides(learning)
+    assert len(caught.value.errors) == 1
+    used = TrainingSettings(runs=runs, use=["er"])
+    assert len(load_slides(Config(slides=table, training=used))) == 2
+    odd = RunSettings(target={"kind": "regression", "columns": ["agee"]})
+    with pytest.raises(CohortErrors, match="Did you mean 'age'"):
+        load_slides(Config(slides=table, training=TrainingSettings(runs={"odd": odd})))

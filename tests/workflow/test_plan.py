@@ -202,3 +202,16 @@ def test_ten_thousand_slides_plan_the_same_jobs_as_ten_within_ten_seconds(workpl
     many = workplace.snakemake("--dry-run").jobs
     assert processor_seconds() - before < 10
     assert many == few != {}
+
+
+def test_runs_depend_on_the_slide_table_only_where_they_learn_its_columns(workplace):
+    target = {"kind": "regression", "columns": ["age"]}
+    runs = {"plain": {"model": "resnet18"}, "age": {"model": "resnet18", "target": target}}
+    workplace.write_config({"training": {"runs": runs, "use": ["plain", "age"]}})
+    workplace.write_table("slide\tpath\tage", "a\ta.svs\t41", "b\tb.svs\t", "c\tc.svs\t50")
+    said = workplace.snakemake("--dry-run", "--printshellcmds", "train").text
+    commands = [line for line in said.splitlines() if "python -m lamella.training" in line]
+    learning = {
+        "--run age" in line: "--slides results/cohort/slides.tsv" in line for line in commands
+    }
+    assert learning == {True: True, False: False}

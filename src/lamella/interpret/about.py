@@ -30,9 +30,12 @@ def write_about(
 
 
 def read_kind(path: Path) -> TargetKind:
-    """Return what the explained network has learned; files of old do not say it: classes."""
-    about: dict[str, Any] = read_json(path)
-    return TargetKind(about.get("kind", TargetKind.CLASSES))
+    """Return what the explained network has learned; files of old do not say it: classes.
+
+    Raises:
+        StoreError: the file is missing or of another layout.
+    """
+    return TargetKind(_read(path).get("kind", TargetKind.CLASSES))
 
 
 def read_reason(path: Path) -> str:
@@ -41,12 +44,18 @@ def read_reason(path: Path) -> str:
     Raises:
         StoreError: the file is missing or of another layout.
     """
+    return str(_read(path)["reason"])
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = read_json(path)
-        return str(about["reason"])
+        if "reason" not in about:
+            raise KeyError("reason")
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(
             f"what was explained cannot be read ({error})",
             str(path),
             "Delete explanations.tsv beside it and run `snakemake interpret` again",
         ) from error
+    return about

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from lamella.engines.agreement import compare_answers, patch_auc
+from lamella.datasets.settings import TargetKind
+from lamella.datasets.targets import Scale, Targets
+from lamella.engines.agreement import compare, compare_answers, patch_auc
 
 
 def tumor(*probabilities: float) -> np.ndarray:
@@ -51,3 +53,31 @@ def test_auc_is_absent_where_a_class_is(labels):
 def test_answers_about_other_patches_are_refused():
     with pytest.raises(ValueError, match="cannot compare"):
         compare_answers(tumor(0.5), tumor(0.5, 0.5), LABELS)
+
+
+NAMES = ("er", "her2")
+BOTH = np.array([[0.9, 0.2], [0.4, 0.8], [0.7, 0.6]], dtype=np.float32)
+
+
+def test_labels_agree_where_all_are_on_the_same_side_of_one_half():
+    truth = np.array([[1, 0], [0, np.nan], [np.nan, 1]], dtype=np.float32)
+    targets = Targets(TargetKind.MULTI_LABEL, NAMES, truth)
+    answers = BOTH + np.array([[0, 0], [0.25, 0], [0, 0]], dtype=np.float32)
+    found = compare(answers, BOTH, targets)
+    assert found.top1_agreement == pytest.approx(2 / 3)
+    assert found.max_abs_difference == pytest.approx(0.25)
+    # Of er 0.9 > 0.65, of her2 0.6 > 0.2.
+    assert (found.auc, found.auc_difference, found.cosine) == (1.0, 0.0, None)
+    unknown = Targets(TargetKind.MULTI_LABEL, NAMES, np.full((3, 2), np.nan))
+    assert compare(answers, BOTH, unknown).auc is None
+
+
+def test_numbers_differ_in_standard_deviations():
+    scale = Scale(np.array([50.0, 0.1]), np.array([10.0, 0.001]))
+    targets = Targets(TargetKind.REGRESSION, NAMES, np.full((3, 2), np.nan), scale)
+    answers = BOTH + np.array([[5, 0], [0, 0], [0, 0.002]], dtype=np.float32)
+    found = compare(answers, BOTH, targets)
+    assert found.max_abs_difference == pytest.approx(2.0, rel=1e-4)
+    assert found.auc is found.cosine is found.top1_agreement is None
+    with pytest.raises(ValueError, match="cannot compare"):
+        compare(answers[:2], BOTH, targets)

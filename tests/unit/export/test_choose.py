@@ -53,3 +53,9 @@ def test_several_seeds_without_the_figure_are_refused(tmp_path):
         ExportError, match=r"none of the 2 seeds has a validation auc.*export.metric"
     ):
         choose_seed(paths, SelectionMetric.AUC)
+
+
+def test_of_seeds_that_learned_numbers_the_lowest_loss_wins_and_is_named(tmp_path):
+    paths = [metrics_of(tmp_path, seed, loss=loss, mae=1.0) for seed, loss in ((1, 0.9), (2, 0.4))]
+    chosen = choose_seed(paths, SelectionMetric.AUC)
+    assert (chosen.seed, chosen.metric, chosen.value) == (2, "loss", 0.4)

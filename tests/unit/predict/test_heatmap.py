@@ -3,7 +3,14 @@
 import numpy as np
 from PIL import Image
 
-from lamella.predict.heatmap import LEGEND_PX, Overview, draw_heatmap, draw_outline, mean_map
+from lamella.predict.heatmap import (
+    LEGEND_PX,
+    ColourScale,
+    Overview,
+    draw_heatmap,
+    draw_outline,
+    mean_map,
+)
 
 
 def map_of(squares, *, edge_l0, size_l0, size_px):
@@ -76,3 +83,13 @@ def test_the_size_of_a_picture_keeps_the_shape_of_the_slide():
     overview = Overview(Image.new("RGB", (4, 4)), np.zeros((30, 90), dtype=bool), cell_l0=16)
     assert overview.size_l0 == (1440, 480)
     assert overview.size_px(800) == (800, 267)
+
+
+def test_numbers_have_the_colours_of_probabilities_on_their_own_scale():
+    mask = np.zeros((20, 40), dtype=bool)
+    overview = Overview(Image.new("RGB", (40, 20), (230, 180, 210)), mask, cell_l0=10)
+    shares = np.linspace(-0.5, 1.5, 200 * 400).reshape(200, 400)
+    plain = np.asarray(draw_heatmap(overview, shares.clip(0, 1), target="age"))[:200]
+    scale = ColourScale(20.0, 80.0, "predicted ")
+    found = np.asarray(draw_heatmap(overview, 20 + 60 * shares, target="age", scale=scale))
+    np.testing.assert_array_equal(found[:200], plain)

@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
+from lamella.datasets.settings import TargetKind
 from lamella.engines.verdict import COLUMNS as PARITY_COLUMNS
 from lamella.errors import SettingsError, StoreError
 from lamella.export.description import (
@@ -306,3 +307,22 @@ def test_damaged_predictions_are_named(tmp_path):
         file.attrs["layout"] = "something else"
     with pytest.raises(StoreError, match=r"wide\.h5: the predictions cannot be read"):
         read_predictions(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "figures"),
+    [
+        # The answers to red 255, 0, 51 and 102: of "low" 0, 1, 0.8 and 0.6.
+        ("multi_label", ["0.900000", "0.600000", "0.750000"]),
+        ("regression", ["0.600000", "", ""]),
+    ],
+)
+def test_of_labels_and_numbers_the_first_is_drawn_and_scored(cohort, kind, figures):
+    folder = cohort / "export/onnx"
+    numbers = {"means": (0.5, 9.0), "deviations": (0.25, 1.0)} if kind == "regression" else {}
+    changes = {"kind": TargetKind(kind), "classes": ("low", "high"), **numbers}
+    write_description(folder, describe(folder / "model.onnx").model_copy(update=changes))
+    predict(cohort)
+    row = read_table(cohort / "predict/thin/scores.tsv")[0]
+    assert [row[name] for name in ("score", "mean_probability", "share_above_half")] == figures
+    assert read_predictions(cohort / "predict/thin/slides/wide.h5").classes == ("low", "high")

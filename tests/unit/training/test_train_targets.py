@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 import lamella.training.torch_learner
 import lamella.training.train
@@ -33,7 +34,7 @@ from lamella.training.train import train_model
 # Of the labels, nothing is known of s1: 19 of the 57 training patches are left out.
 CELLS = {
     "er": ("1", "", "0", "1", "0"),
-    "her2": ("0", "", "1", "", "1"),
+    "her2": ("0", "", "1", "0", "1"),
     "age": ("41", "", "77.5", "50", "70"),
     "score": ("0.001", "0.004", "0.002", "0.003", ""),
 }
@@ -224,7 +225,15 @@ def test_engines_are_compared_in_what_the_run_has_learned(cohort, trained, tmp_p
     (row,) = read_table(export / "parity.tsv")
     assert (row["verdict"], row["n"], row["cosine"]) == ("valid", "33", "")
     assert row["top1_agreement"] == ("1.000000" if kind == "multi_label" else "")
-    assert row["auc"] == ""
+    predictions = pd.read_parquet(trained[kind] / "predictions.parquet")
+    if kind == "regression":
+        assert row["auc"] == ""
+    else:
+        expected = [
+            roc_auc_score(predictions[f"target_{name}"], predictions[f"probability_{name}"])
+            for name in ("er", "her2")
+        ]
+        assert float(row["auc"]) == pytest.approx(np.mean(expected), abs=0.002)
 
 
 @KINDS

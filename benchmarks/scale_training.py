@@ -23,6 +23,8 @@ import numpy as np
 import pandas as pd
 
 from lamella.datasets.batches import Batch
+from lamella.datasets.settings import TargetKind
+from lamella.datasets.targets import Targets
 from lamella.patches.index import PatchIndex
 from lamella.training.finite import check_finite
 from lamella.training.learner import build_learner
@@ -37,7 +39,8 @@ def seconds_per_step(backend: Backend, run: RunSettings, size: int, steps: int) 
     index = PatchIndex(pd.DataFrame(), ("normal", "tumor"), size, mpp=0.5, digest="", folder=Path())
     processes = 1 if backend is Backend.NONE else 2
     training = TrainingSettings(backend=backend, processes=processes, runs={"run": run})
-    learner = build_learner(index, run, seed=0, training=training)
+    targets = Targets(TargetKind.CLASSES, index.classes, np.array([0, 1]))
+    learner = build_learner(index, targets, run, seed=0, training=training)
     group, count = learner.group, run.batch_size
     generator = np.random.default_rng(group.rank)
     images = generator.integers(0, 256, (count, size, size, 3), dtype=np.uint8)

@@ -43,6 +43,12 @@ done
 
 if [ "${LAMELLA_APT:-}" = 1 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "[system] installing ${missing[*]}" >&2
+    # Debian's packages would start services of their own.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
+        trap 'rm -f $policy' EXIT
+    fi
     export DEBIAN_FRONTEND=noninteractive
     { apt-get -qq update && apt-get -qq install -y --no-install-recommends "${missing[@]}"; } >&2 &&
         exit 0

@@ -49,17 +49,21 @@ def test_jobs_follow_from_runs_seeds_and_engines(workplace):
     assert (jobs["benchmark_engine"], jobs["segment_tissue"]) == (2, 1)
 
 
+GPU = {"tasks_per_gpu": "0"}
+"""Else the plugin would ask for all tasks on each GPU."""
+
+
 @pytest.mark.parametrize(
     ("training", "resources"),
     [
         ({"processes": 4}, {"mem_mb": "32000"}),
         (
             {"processes": 4, "nodes": 2},
-            {"mem_mb": "16000", "nodes": "2", "tasks_per_node": "2", "mpi": "srun"},
+            {"mem_mb": "16000", "nodes": "2", "tasks_per_node": "2", "mpi": "srun"} | GPU,
         ),
         (
             {"processes": 2, "nodes": 2},
-            {"mem_mb": "8000", "nodes": "2", "tasks": "2", "mpi": "srun"},
+            {"mem_mb": "8000", "nodes": "2", "tasks": "2", "mpi": "srun"} | GPU,
         ),
     ],
 )
@@ -67,7 +71,7 @@ def test_training_asks_for_tasks_on_its_nodes_and_memory_per_node(workplace, tra
     workplace.write_config({"training": {"backend": "torch", **training}})
     plan = workplace.snakemake("--dry-run", "train").text
     job = plan[plan.index("rule train_model:") :].partition("Shell command:")[0]
-    found = dict(re.findall(r"(mem_mb|nodes|tasks|tasks_per_node|mpi)=(\w+)", job))
+    found = dict(re.findall(r"(mem_mb|nodes|tasks|tasks_per_node|tasks_per_gpu|mpi)=(\w+)", job))
     assert found == resources
     # Of one process on several nodes, where SLURM multiplies them; else of all.
     assert ("threads: " in job) == ("nodes" not in training)

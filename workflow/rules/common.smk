@@ -68,7 +68,8 @@ def several_nodes(training):
     # The plugin takes the one or the other, and tasks_per_node only above 1.
     tasks = {"tasks_per_node": each} if each > 1 else {"tasks": training.nodes}
     # With "mpi" it starts the rule's command once, not by srun, which the launcher calls itself.
-    return {"nodes": training.nodes, "mpi": "srun", **tasks}
+    # Without tasks_per_gpu it would ask for all tasks on each GPU.
+    return {"nodes": training.nodes, "mpi": "srun", "tasks_per_gpu": 0, **tasks}
 
 
 wildcard_constraints:

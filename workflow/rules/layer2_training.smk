@@ -45,10 +45,12 @@ rule train_model:
             wildcards.run
         ).model_dump_json(),
         tracking=lambda wildcards, threads: SETTINGS.tracking.model_dump_json(),
+        # A SLURM job of Snakemake's is there for this training alone.
+        requeue=lambda wildcards, threads: "--requeue" if workflow.remote_exec else "",
         revision=training.REVISION,
     shell:
         "python -m lamella.training --index {input.index} {params.slides} --output {params.folder}"
-        " --run {wildcards.run} --seed {wildcards.seed}"
+        " --run {wildcards.run} --seed {wildcards.seed} {params.requeue}"
         " --settings {params.settings:q} --tracking {params.tracking:q} --log {log}"
 
 

@@ -18,8 +18,10 @@ rule benchmark_engine:
     log:
         "results/logs/benchmark_engine/{case}/{engine}.log",
     # On one machine all of its cores, so that nothing else runs beside a measurement. On a cluster
-    # there is no such number, and `workflow.cores` would raise.
-    threads: workflow.resource_settings.cores or SETTINGS.benchmark.threads
+    # there is no such number: none before the job starts, in the job that of the whole node.
+    threads:
+        (not workflow.remote_exec and workflow.resource_settings.cores)
+        or SETTINGS.benchmark.threads
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=60,

@@ -43,6 +43,7 @@ from mlflow.entities import (
     LoggedModelStatus,
     Metric,
     Param,
+    Run,
     RunTag,
 )
 from mlflow.entities.model_registry import ModelVersion
@@ -241,7 +242,7 @@ class MlflowStore:
     def _run(self, record: Record, experiment_id: str, parent_run_id: str | None) -> str:
         found = self._runs(record, experiment_id)
         if found:
-            return found[0]
+            return str(found[0].info.run_id)
         tags = {_ID_TAG: record.id, "lamella.kind": record.kind}
         if parent_run_id is not None:
             tags["mlflow.parentRunId"] = parent_run_id
@@ -250,16 +251,20 @@ class MlflowStore:
         )
         return str(run.info.run_id)
 
-    def _runs(self, record: Record, experiment_id: str) -> list[str]:
+    def _runs(self, record: Record, experiment_id: str) -> list[Run]:
         of_record = f"tags.`{_ID_TAG}` = '{record.id}'"
-        return [run.info.run_id for run in self._client.search_runs([experiment_id], of_record)]
+        return list(self._client.search_runs([experiment_id], of_record))
 
     @_tried_again
     def _remove_twins(self, record: Record, experiment_id: str, run_id: str) -> None:
-        """Delete what a slow server made when its answer was no longer waited for."""
+        """Delete what a slow server made when its answer was no longer waited for.
+
+        Nothing was ever logged to such a run. One that another node has filled, where locks do not
+        reach from node to node, is left.
+        """
         for twin in self._runs(record, experiment_id):
-            if twin != run_id:
-                self._client.delete_run(twin)
+            if twin.info.run_id != run_id and not twin.data.params:
+                self._client.delete_run(twin.info.run_id)
 
     @_tried_again
     def _log_values(self, record: Record, run_id: str) -> None:

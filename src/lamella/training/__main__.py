@@ -18,7 +18,8 @@ Writes ``best.pt``, ``history.tsv``, ``predictions.parquet``, ``pictures/`` and,
 ``training.processes`` ranks of itself (``python -m lamella.training.rank``, the same arguments),
 here or, with ``training.nodes``, on the nodes of its SLURM job; it logs what they say and ends them
 all when one dies. SIGUSR1 and SIGTERM ask it to keep its state after the next step and to end. In a
-SLURM job it does so by itself before the time limit, and the job goes back to the queue.
+SLURM job it does so by itself before the time limit; with ``--requeue``, for a job that is there
+for this training alone, the job then goes back to the queue.
 
 Exit codes: 0; 1 for an error whose line stands in the log; 75 when a signal has stopped it and it
 goes on when started again; 128 + n after another signal n, or where it could not stop in time.
@@ -52,7 +53,8 @@ def main(words: Sequence[str]) -> None:
     index, run = read_index(arguments.index), arguments.training.runs[arguments.run]
     targets = read_targets(run.target, index, arguments.slides)
     check_trainable(index, targets, run, arguments.training)
-    with kept_within_time_limit(arguments.training.stop_before_limit_s):
+    margin_s = arguments.training.stop_before_limit_s
+    with kept_within_time_limit(margin_s, requeue=arguments.requeue):
         if arguments.training.backend is Backend.NONE:
             _train_here(arguments)
         else:

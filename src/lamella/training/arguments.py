@@ -28,6 +28,7 @@ class Arguments:
     training: TrainingSettings
     tracking: TrackingSettings
     log: Path
+    requeue: bool
 
 
 def read_arguments(words: Sequence[str]) -> Arguments:
@@ -52,6 +53,7 @@ def read_arguments(words: Sequence[str]) -> Arguments:
         training=training,
         tracking=_parsed(TrackingSettings, found.tracking, "--tracking"),
         log=found.log,
+        requeue=found.requeue,
     )
 
 
@@ -65,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--settings", required=True, help="TrainingSettings as JSON")
     parser.add_argument("--tracking", default="{}", help="TrackingSettings as JSON")
     parser.add_argument("--log", type=Path, required=True, help="file for the log")
+    parser.add_argument(
+        "--requeue",
+        action="store_true",
+        help="have SLURM queue this job again when the training stops before its end",
+    )
     return parser
 
 

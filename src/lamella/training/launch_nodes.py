@@ -100,7 +100,7 @@ def launch_on_nodes(command: Sequence[str], training: TrainingSettings, *, threa
             _wait(step, stop)
         finally:
             _end(step, reader)
-        _check(step)
+        _check(step, reader)
 
 
 def _hosts(training: TrainingSettings, threads: int) -> list[str]:
@@ -143,7 +143,7 @@ def _start(
 ) -> tuple[_Step, threading.Thread]:
     environment = {
         **MEMORY,
-        **os.environ,
+        **slurm.without_bindings(os.environ),
         **variables,
         LAUNCHER_VARIABLE: str(os.getpid()),
         STEP_VARIABLE: "1",
@@ -236,7 +236,7 @@ def _end(step: _Step, reader: threading.Thread) -> None:
     reader.join(LAST_LINES_S)
 
 
-def _check(step: _Step) -> None:
+def _check(step: _Step, reader: threading.Thread) -> None:
     """Raise unless all ranks have ended well."""
     remedy = (
         "Its last lines above say why; the other ranks were ended. "
@@ -248,8 +248,10 @@ def _check(step: _Step) -> None:
         raise TrainingError(_told(cause), where, remedy)
     if step.process.returncode:
         raise TrainingError(obituary(step.process.returncode), "srun", remedy)
-    if step.stopped:
+    if len(step.stopped) == step.ranks:
         raise SystemExit(EXIT_STOPPED)
+    if step.stopped or reader.is_alive():
+        raise TrainingError("not all ranks were heard to the end", "srun", remedy)
 
 
 def _told(cause: str) -> str:

@@ -88,7 +88,8 @@ def network_variables(backend: Backend, host: str, interface: str) -> dict[str, 
         interface: Network by which the others reach it.
     """
     if backend is Backend.TORCH:
-        return {"GLOO_SOCKET_IFNAME": interface}
+        # NCCL takes the name as the beginning of several names unless it is told to be exact.
+        return {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": f"={interface}"}
     return {"HOROVOD_HOSTNAME": host, "HOROVOD_GLOO_IFACE": interface}
 
 

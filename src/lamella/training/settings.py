@@ -225,8 +225,9 @@ class TrainingSettings(Settings):
     the end of one."""
 
     stop_before_limit_s: int = Field(default=120, ge=10)
-    """Seconds before the time limit of its SLURM job at which a training keeps its state, ends and
-    has the job queued again; half of the time that is left, where that is shorter."""
+    """Seconds before the time limit of its SLURM job at which a training keeps its state and ends;
+    half of the time that is left, where that is shorter. A job that Snakemake has submitted is then
+    queued again, and goes on."""
 
     max_open_shards: int = Field(default=32, ge=1)
     """Patch files that one process keeps open at a time."""

@@ -3,7 +3,9 @@
 import logging
 import os
 import re
+import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lamella.errors import TrainingError
@@ -14,6 +16,12 @@ JOB_VARIABLE = "SLURM_JOB_ID"
 """SLURM names a job by it in all of the job's processes."""
 
 _ANSWER_LIMIT_S = 60
+
+_ENDING = {
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "COMPLETING", "DEADLINE", "FAILED", "NODE_FAIL"),
+    *("OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"),
+}
+"""States of a job that somebody has ended; others stand for RUNNING while a signal is given."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +50,56 @@ def in_job() -> bool:
     return JOB_VARIABLE in os.environ
 
 
+def can_be_asked() -> bool:
+    """Return whether SLURM's own program is here: in a container it may not be."""
+    return shutil.which("scontrol") is not None
+
+
 def this_job() -> Job:
-    """Return the job that this process belongs to.
+    """Return the job that this process belongs to; of an array, the task.
 
     Raises:
-        TrainingError: SLURM does not answer.
+        TrainingError: SLURM does not answer, or not as is expected.
     """
-    number = os.environ[JOB_VARIABLE]
-    answer = _scontrol("show", "job", "-o", number)
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    # One task of an array bears the number by which all of them are meant.
+    number = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ[JOB_VARIABLE]
+    return read_job(number, _scontrol("show", "job", "-o", number))
+
+
+def read_job(number: str, answer: str) -> Job:
+    """Return a job from what ``scontrol show job -o`` says of it.
+
+    Raises:
+        TrainingError: it speaks of no job, of several, or leaves something out.
+    """
     facts = dict(re.findall(r"(?:^|\s)([A-Za-z]+)=(\S*)", answer))
+    missing = {"EndTime", "TimeLimit", "NodeList", "NumCPUs", "JobState", "BatchFlag", "Requeue"}
+    missing -= facts.keys()
+    if missing or len(answer.strip().splitlines()) != 1:
+        raise TrainingError(
+            f"SLURM's answer is not that of one job ({answer.strip()[:80]!r})",
+            f"SLURM job {number}",
+            "Start the training in a job of its own, no part of a heterogeneous one",
+        )
     end = facts["EndTime"]
     return Job(
         number=number,
         node_list=facts["NodeList"],
         cpus=int(facts["NumCPUs"]),
         ends_s=float(end) if end.isdigit() and facts["TimeLimit"] != "UNLIMITED" else None,
-        is_running=facts["JobState"] == "RUNNING",
+        is_running=facts["JobState"] not in _ENDING,
         may_requeue=(facts["BatchFlag"], facts["Requeue"]) == ("1", "1"),
     )
+
+
+def without_bindings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return variables without those by which a step would bind the ranks to its own cores.
+
+    A job that was submitted from a step, or a launcher that runs in one, has them.
+    """
+    begin = ("SLURM_CPU_BIND", "SLURM_MEM_BIND", "SLURM_DISTRIBUTION")
+    return {key: value for key, value in environment.items() if not key.startswith(begin)}
 
 
 def hosts(node_list: str) -> list[str]:

@@ -19,32 +19,41 @@ from lamella.training.stopping import EXIT_STOPPED
 _logger = logging.getLogger(__name__)
 _POLL_S = 0.5
 _ASK_AGAIN_S = 60.0
+_LOOK_AGAIN_S = 300.0
 
 
 @contextmanager
-def kept_within_time_limit(margin_s: float) -> Iterator[None]:
+def kept_within_time_limit(margin_s: float, *, requeue: bool) -> Iterator[None]:
     """Have a training ask itself to stop in time, and its job queued again when it has stopped.
 
-    Outside a SLURM job nothing is different.
+    Outside a SLURM job nothing is different. Where SLURM cannot be asked, a warning says so.
 
     Args:
         margin_s: Seconds before the time limit; at most half of the time that is left now.
-
-    Raises:
-        TrainingError: the training has stopped, and SLURM does not answer.
+        requeue: Whether the job is there for this training alone, so that it may be started again.
     """
     over = threading.Event()
-    if slurm.in_job():
+    if slurm.in_job() and not slurm.can_be_asked():
+        _logger.warning("there is no scontrol here: the time limit of the SLURM job is not known")
+    elif slurm.in_job():
         watch = threading.Thread(target=_watch, args=(margin_s, over), name="time", daemon=True)
         watch.start()
     try:
         yield
     except SystemExit as end:
-        if end.code == EXIT_STOPPED:
-            slurm.requeue_this_job()
+        if end.code == EXIT_STOPPED and requeue:
+            _requeue()
         raise
     finally:
         over.set()
+
+
+def _requeue() -> None:
+    try:
+        slurm.requeue_this_job()
+    except TrainingError as error:
+        # The code by which the training ends says enough: it can go on.
+        _logger.warning("the job is not queued again: %s", error)
 
 
 def _watch(margin_s: float, over: threading.Event) -> None:
@@ -53,7 +62,7 @@ def _watch(margin_s: float, over: threading.Event) -> None:
     if ends_s is None:
         return
     margin_s = min(margin_s, (ends_s - time.time()) / 2)
-    while not over.wait(max(0.0, ends_s - margin_s - time.time())):
+    while not over.wait(min(max(0.0, ends_s - margin_s - time.time()), _LOOK_AGAIN_S)):
         # The limit may have been changed since.
         ends_s = _end_of_job(over)
         if ends_s is None:

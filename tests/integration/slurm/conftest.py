@@ -147,6 +147,7 @@ class Trainings:
             *(sys.executable, str(PROGRAM), "launch"),
             *("--index", str(self.index), "--output", str(folder), "--run", "tiny", "--seed", "5"),
             *("--settings", settings.model_dump_json(), "--log", str(folder / "log")),
+            "--requeue",
         ]
 
     def script(self, folder: Path, backend: Backend, *, epochs: int = 8) -> Path:

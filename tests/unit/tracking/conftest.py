@@ -224,9 +224,11 @@ def _losing_answers(server_port: int, paths: set[str]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Forward) as proxy:
         thread = threading.Thread(target=proxy.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{proxy.server_port}"
-        proxy.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{proxy.server_port}"
+        finally:
+            proxy.shutdown()
+            thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     begun = time.monotonic()
     again = "SLURM_RESTART_COUNT" in os.environ
-    with kept_within_time_limit(float(sys.argv[2])), listening() as request:
+    margin_s = float(sys.argv[2])
+    with kept_within_time_limit(margin_s, requeue=True), listening() as request:
         (Path(sys.argv[1]) / "listens").touch()
         while not again and not request.asked:
             time.sleep(0.05)

@@ -5,7 +5,7 @@ import json
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel
@@ -121,6 +121,8 @@ def _value_text(field: FieldInfo) -> str:
 
 def _type_text(annotation: Any) -> str:
     """Return a type in words, such as ``number`` or ``list of text``."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     arguments = [argument for argument in get_args(annotation) if argument is not type(None)]
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):

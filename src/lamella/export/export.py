@@ -22,7 +22,13 @@ from lamella.export.description import (
 from lamella.export.onnx_file import write_onnx
 from lamella.export.program import trace_program, write_program
 from lamella.export.settings import ExportSettings
-from lamella.models.interface import EXAMPLE_NAME, INPUT_NAME, OUTPUT_NAMES, write_example
+from lamella.models.interface import (
+    EXAMPLE_NAME,
+    INPUT_NAME,
+    MODEL_TYPES,
+    OUTPUT_NAMES,
+    write_example,
+)
 from lamella.tracking.record import Dataset, Metric, ModelArtifact, Record, Tensor, now_ms
 from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
@@ -183,6 +189,7 @@ def _record(
             name=origin.run,
             alias=tracking.alias,
             params=facts,
+            model_type=MODEL_TYPES[description.kind],
         ),
     )
     if origin.value is not None:

@@ -17,6 +17,13 @@ OUTPUT_NAMES = {
 }
 """``(n, outputs)`` float32: of each class or label, or of each column of the slide table."""
 
+MODEL_TYPES = {
+    TargetKind.CLASSES: "classifier",
+    TargetKind.MULTI_LABEL: "classifier",
+    TargetKind.REGRESSION: "regressor",
+}
+"""MLflow's word for what a network does."""
+
 EXAMPLE_NAME = "input_example.npy"
 """File with an input example."""
 

@@ -90,7 +90,11 @@ _ANSWER_S = 5
 _NOT_IN_MODEL_NAMES = re.compile(r"""[/:.%"']""")
 _NOT_IN_REGISTERED_NAMES = re.compile(r"""[/:%"']""")
 
-_FAILURES = (MlflowException, requests.RequestException, SQLAlchemyError, OSError)
+# The driver of a database that is asked for may not be installed.
+_FAILURES = (
+    *(MlflowException, requests.RequestException, SQLAlchemyError),
+    *(OSError, ModuleNotFoundError),
+)
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -387,7 +391,7 @@ class MlflowStore:
             source_run_id=run_id,
             tags={_ID_TAG: record.id},
             params=model.params,
-            model_type="classifier",
+            model_type=model.model_type,
         )
 
     @_tried_again

@@ -100,6 +100,8 @@ class ModelArtifact(_Value):
     """Epoch that it is from, or 0."""
     params: dict[str, str] = Field(default_factory=dict)
     """Facts about the model: classes, patch size, microns per pixel …."""
+    model_type: str = "classifier"
+    """MLflow's word for what it does: ``classifier`` or ``regressor``."""
 
 
 class Record(_Value):

@@ -33,7 +33,7 @@ from lamella.datasets.targets import read_targets
 from lamella.logs import start_job_log
 from lamella.patches.index import read_index
 from lamella.training.arguments import Arguments, read_arguments
-from lamella.training.checks import check_trainable
+from lamella.training.checks import check_shards, check_trainable
 from lamella.training.settings import Backend, Framework
 from lamella.training.time_limit import kept_within_time_limit
 
@@ -53,6 +53,7 @@ def main(words: Sequence[str]) -> None:
     index, run = read_index(arguments.index), arguments.training.runs[arguments.run]
     targets = read_targets(run.target, index, arguments.slides)
     check_trainable(index, targets, run, arguments.training)
+    check_shards(index)
     margin_s = arguments.training.stop_before_limit_s
     with kept_within_time_limit(margin_s, requeue=arguments.requeue):
         if arguments.training.backend is Backend.NONE:

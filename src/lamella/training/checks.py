@@ -8,6 +8,7 @@ from lamella.datasets.patches import known_rows
 from lamella.datasets.targets import Targets
 from lamella.errors import TrainingError
 from lamella.patches.index import PatchIndex
+from lamella.patches.pixels import open_patches
 from lamella.training.settings import LEAST_BATCH_SIZE, RunSettings, TrainingSettings
 from lamella.training.target_checks import check_targets
 
@@ -37,6 +38,30 @@ def check_trainable(
     _check_batch(len(known_rows(index, targets, "train")), run, training)
     if run.weights is not None and not run.weights.is_file():
         raise TrainingError("the file is not there", str(run.weights), "Correct weights of the run")
+
+
+def check_shards(index: PatchIndex) -> None:
+    """Check that all patch files are here and hold the patches that the index speaks of.
+
+    Some milliseconds a file; a missing one would else end the training when it is first read, that
+    of a test slide after the last epoch.
+
+    Raises:
+        StoreError: a file is missing, damaged or of another layout.
+        TrainingError: a file holds fewer patches, or patches of another size.
+    """
+    in_splits = index.table[index.table["split"].isin(SPLITS)]
+    for shard, last in in_splits.groupby("shard", observed=True)["row"].max().items():
+        path = index.folder / str(shard)
+        with open_patches(path, index.slide_paths.get(str(shard))) as reader:
+            found = len(reader), int(reader.attributes["patch_px"])
+        if found[0] <= last or found[1] != index.patch_px:
+            raise TrainingError(
+                f"{found[0]} patches of {found[1]} pixels are there, more than {last} of"
+                f" {index.patch_px} pixels in the index",
+                str(path),
+                "Delete the index and run `snakemake patches` again",
+            )
 
 
 def _check_no_leak(index: PatchIndex) -> None:

@@ -56,7 +56,7 @@ class _Step:
         death: Rank and node of the first that ended badly, and what of.
     """
 
-    process: subprocess.Popen[str]
+    process: "subprocess.Popen[str]"
     ranks: int
     heard: set[int] = field(default_factory=set)
     stopped: set[int] = field(default_factory=set)

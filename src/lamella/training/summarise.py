@@ -30,7 +30,10 @@ FIGURES: dict[str, tuple[str, ...]] = {
     **{
         f"{split}_{metric}": (split, metric)
         for split in _SPLITS
-        for metric in ("auc", "average_precision", "accuracy", "balanced_accuracy", "loss")
+        for metric in (
+            *("auc", "average_precision", "accuracy", "balanced_accuracy", "precision", "f1"),
+            *("ece", "loss"),
+        )
     },
     **{
         f"{split}_{level}_auc": (split, level.value, SCORE_AGGREGATION.value, "auc")

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from lamella.evaluation.evaluate_columns import PLURALS
-from lamella.models.interface import EXAMPLE_NAME, INPUT_NAME, OUTPUT_NAMES
+from lamella.models.interface import (
+    EXAMPLE_NAME,
+    INPUT_NAME,
+    MODEL_TYPES,
+    OUTPUT_NAMES,
+)
 from lamella.tracking.record import Dataset, Metric, ModelArtifact, Record, Tensor
 from lamella.training.checkpoint import BEST, EpochRow, Progress
 from lamella.training.results import HISTORY, METRICS, PICTURES, PREDICTIONS, learned_kind
@@ -106,6 +111,7 @@ def _best_network(metrics: dict[str, Any], progress: Progress) -> ModelArtifact:
         step=progress.best_epoch,
         params={key: str(metrics[key]) for key in facts}
         | {"classes": ", ".join(classes), "epoch": str(progress.best_epoch)},
+        model_type=MODEL_TYPES[kind],
     )
 
 

@@ -391,6 +391,22 @@ def test_program_refuses_unusable_patches_before_it_starts_a_rank(cohort, tmp_pa
 
 
 @pytest.mark.usefixtures("own_log")
+def test_program_refuses_a_missing_patch_file_of_a_test_slide_before_it_starts(cohort, tmp_path):
+    shutil.copytree(cohort.parent, tmp_path / "patches")
+    index = tmp_path / "patches" / "index.parquet"
+    (tmp_path / "patches" / "slides" / "s4.h5").unlink()
+    training = {"runs": {"tiny": RUN.as_params()}}
+    with pytest.raises(StoreError, match=r"s4\.h5"):
+        main(command_line(index, tmp_path / "out", training))
+    shorter = tmp_path / "patches" / "slides"
+    shutil.copy(shorter / "s3.h5", shorter / "s4.h5")
+    shutil.copy(cohort.parent / "slides" / "s4.h5", shorter / "s0.h5")
+    with pytest.raises(TrainingError, match=r"s0\.h5: 16 patches of 32 pixels are there"):
+        main(command_line(index, tmp_path / "out", training))
+    assert not (tmp_path / "out" / "state").exists()
+
+
+@pytest.mark.usefixtures("own_log")
 def test_program_refuses_a_misspelt_network_before_it_starts_a_rank(cohort, tmp_path, monkeypatch):
     monkeypatch.setattr("lamella.training.launch.subprocess.Popen", None)
     run = RUN.model_copy(update={"model": "resnt50"})

@@ -69,7 +69,7 @@ def test_mean_of_uneven_ranks_and_parts_is_the_gradient_of_the_joint_batch(kind)
     network = torch.nn.Sequential(*layers).double()
     generator = torch.Generator().manual_seed(3)
     images = torch.randint(0, 256, (5, 4, 4, 3), dtype=torch.uint8, generator=generator).numpy()
-    arithmetic = prepare_arithmetic(RunSettings(), Device.CPU, rank=0)
+    arithmetic = prepare_arithmetic(RunSettings(), Device.CPU, gpu=0)
     learned = TARGETS[kind].learned
 
     def gradient(rows: slice, ranks: int, parts: int) -> torch.Tensor:

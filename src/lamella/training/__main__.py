@@ -65,18 +65,9 @@ def main(words: Sequence[str]) -> None:
 def _train_here(arguments: Arguments) -> None:
     # Read by the arithmetic libraries when they are loaded, which is in the next line.
     os.environ["OMP_NUM_THREADS"] = str(arguments.training.runs[arguments.run].threads)
-    from lamella.training.train import train_model
+    from lamella.training.train import train_as_asked
 
-    train_model(
-        index=arguments.index,
-        slides=arguments.slides,
-        output_folder=arguments.output,
-        name=arguments.run,
-        run=arguments.training.runs[arguments.run],
-        seed=arguments.seed,
-        training=arguments.training,
-        tracking=arguments.tracking,
-    )
+    train_as_asked(arguments)
 
 
 def _launch(arguments: Arguments, words: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from lamella.training.meeting_place import (
     START_LIMIT_VARIABLE,
 )
 from lamella.training.torch_arithmetic import Forward
+from lamella.training.torch_group import replace_by_mean
 
 Value = TypeVar("Value")
 
@@ -105,12 +106,7 @@ class DistributedGroup:
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace float tensors by their mean over the ranks, in one exchange."""
-        if not tensors:
-            return
-        mean = self._mean(torch.cat([tensor.detach().flatten() for tensor in tensors]))
-        parts = torch.split(mean, [tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.detach().copy_(part.view_as(tensor))
+        replace_by_mean(tensors, self._mean)
 
     def mean(self, numbers: Sequence[float]) -> list[float]:
         """Return the mean of each number over the ranks."""

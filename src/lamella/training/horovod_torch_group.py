@@ -12,6 +12,7 @@ from lamella.settings import Device
 from lamella.training.horovod_group import HorovodGroup
 from lamella.training.settings import Framework
 from lamella.training.torch_arithmetic import Forward
+from lamella.training.torch_group import replace_by_mean
 
 
 class _Contiguous:
@@ -81,12 +82,7 @@ class HorovodTorchGroup(HorovodGroup):
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace float tensors by their mean over the ranks, in one exchange."""
-        if not tensors:
-            return
-        mean = self._mean(torch.cat([tensor.detach().flatten() for tensor in tensors]))
-        parts = torch.split(mean, [tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.detach().copy_(part.view_as(tensor))
+        replace_by_mean(tensors, self._mean)
 
     def mean(self, numbers: Sequence[float]) -> list[float]:
         """Return the mean of each number over the ranks."""

@@ -56,18 +56,9 @@ def main(words: Sequence[str]) -> None:
 def _train(arguments: "Arguments") -> None:
     # Imported late: it takes seconds, in which the launcher could already be gone, and reads what
     # `take_seat` has put into the environment.
-    from lamella.training.train import train_model
+    from lamella.training.train import train_as_asked
 
-    train_model(
-        index=arguments.index,
-        slides=arguments.slides,
-        output_folder=arguments.output,
-        name=arguments.run,
-        run=arguments.training.runs[arguments.run],
-        seed=arguments.seed,
-        training=arguments.training,
-        tracking=arguments.tracking,
-    )
+    train_as_asked(arguments)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Groups of ranks that train a network of torch: how they exchange gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -98,6 +99,21 @@ def join_torch_group(backend: Backend, device: Device = Device.CPU) -> TorchGrou
     from lamella.training.horovod_torch_group import HorovodTorchGroup
 
     return HorovodTorchGroup(device)
+
+
+def replace_by_mean(tensors: Sequence[Tensor], mean_of: Callable[[Tensor], Tensor]) -> None:
+    """Replace float tensors by their mean over the ranks, in one exchange.
+
+    Args:
+        tensors: Of any shapes; none is no exchange.
+        mean_of: Returns the mean of a tensor over the ranks.
+    """
+    if not tensors:
+        return
+    mean = mean_of(torch.cat([tensor.detach().flatten() for tensor in tensors]))
+    parts = torch.split(mean, [tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.detach().copy_(part.view_as(tensor))
 
 
 def average_statistics(network: nn.Module, group: TorchGroup) -> None:

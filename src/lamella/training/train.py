@@ -16,6 +16,7 @@ from lamella.tracking.record import now_ms
 from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
 from lamella.training import REVISION
+from lamella.training.arguments import Arguments
 from lamella.training.checkpoint import (
     Checkpoint,
     EpochRow,
@@ -40,6 +41,20 @@ _logger = logging.getLogger(__name__)
 _OF_SLIDES = "content of the slide table's columns"
 _TOLD = ("n", "auc", "balanced_accuracy", "mae", "r2", "loss")
 """Figures of the test split in the last line of the log, as far as the evaluation has them."""
+
+
+def train_as_asked(arguments: Arguments) -> None:
+    """Train as a command line says; see ``train_model``."""
+    train_model(
+        index=arguments.index,
+        slides=arguments.slides,
+        output_folder=arguments.output,
+        name=arguments.run,
+        run=arguments.training.runs[arguments.run],
+        seed=arguments.seed,
+        training=arguments.training,
+        tracking=arguments.tracking,
+    )
 
 
 def train_model(

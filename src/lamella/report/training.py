@@ -217,7 +217,8 @@ def _facts(content: dict[str, Any], row: Row) -> str:
     joined = settings["batch_size"] * settings["accumulate"] * processes
     together = f"{processes} processes ({content['backend']})" if processes > 1 else "one process"
     facts = [
-        f"{'at most ' if settings['patience'] else ''}{settings['epochs']} epochs",
+        f"{'at most ' if settings['patience'] else ''}{settings['epochs']}"
+        f" epoch{'' if settings['epochs'] == 1 else 's'}",
         f"batch of {joined} from {together}",
         f"{settings['optimiser']}, learning rate {settings['learning_rate']:g}",
         f"patches of {content['patch_px']} px at {content['mpp']:g} µm per pixel",

@@ -6,18 +6,18 @@ from typing import Any
 from lamella.errors import TrainingError
 from lamella.models.settings import HeadSettings
 
-_STAGES = {
-    "resnet50": ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
-    "resnet101": ("conv2_block3_out", "conv3_block4_out", "conv4_block23_out", "conv5_block3_out"),
-    "inception_v3": ("mixed2", "mixed7", "mixed10"),
-}
-"""The last layer before the grid gets coarser, of each stage."""
-
 _APPLICATIONS = {
-    "resnet50": "ResNet50",
-    "resnet101": "ResNet101",
-    "inception_v3": "InceptionV3",
+    "resnet50": (
+        "ResNet50",
+        ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
+    ),
+    "resnet101": (
+        "ResNet101",
+        ("conv2_block3_out", "conv3_block4_out", "conv4_block23_out", "conv5_block3_out"),
+    ),
+    "inception_v3": ("InceptionV3", ("mixed2", "mixed7", "mixed10")),
 }
+"""Keras' own name, and of each stage the last layer before the grid gets coarser."""
 
 HEAD_NAMES = ("hidden_", "dropout", "logits")
 """What the names of the layers behind the pooled features begin with."""
@@ -73,7 +73,8 @@ def build_keras_network(
     keras.utils.clear_session(free_memory=False)
     keras.config.set_dtype_policy(policy or keras.config.floatx())
     keras.config.set_image_data_format("channels_last" if channels_last else "channels_first")
-    body = getattr(keras.applications, _APPLICATIONS[name])(
+    application, stages = _APPLICATIONS[name]
+    body = getattr(keras.applications, application)(
         include_top=False,
         weights=None,
         input_shape=(None, None, 3) if channels_last else (3, None, None),
@@ -83,7 +84,7 @@ def build_keras_network(
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = _MOMENTUM
     model = keras.Model(body.input, _logits(keras, body.output, outputs, head))
-    return KerasNetwork(model=model, body=body, stages=_STAGES[name])
+    return KerasNetwork(model=model, body=body, stages=stages)
 
 
 def _logits(keras: Any, features: Any, outputs: int, head: HeadSettings) -> Any:

@@ -1,7 +1,7 @@
 """What MLflow is told of a training."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from lamella.models.interface import (
 from lamella.tracking.record import Dataset, Metric, ModelArtifact, Record, Tensor
 from lamella.training.checkpoint import BEST, EpochRow, Progress
 from lamella.training.results import HISTORY, METRICS, PICTURES, PREDICTIONS, learned_kind
-from lamella.training.usage import Usage
 
 _LOADER = "lamella.training.pyfunc"
 _NOT_CURVES = ("epoch", "ended_ms")
@@ -29,7 +28,6 @@ def training_record(
     *,
     index: Path,
     started_ms: int,
-    usage: Sequence[Sequence[Usage]] = (),
 ) -> Record:
     """Return the record of a finished training: parameters, curves, figures, data, network, files.
 
@@ -40,14 +38,13 @@ def training_record(
         progress: The history of the training.
         index: The table of all patches.
         started_ms: When this job began, milliseconds since 1970.
-        usage: As for ``usage_metrics``.
     """
     facts = ("run", "seed", "patch_px", "mpp", "backend", "world_size", "index_digest")
     return Record(
         kind="training",
         name=f"{metrics['run']} seed {metrics['seed']}",
         params={key: str(metrics[key]) for key in facts} | _flat(metrics["settings"]),
-        metrics=_curves(progress) + _figures(metrics, progress) + usage_metrics(progress, usage),
+        metrics=_curves(progress) + _figures(metrics, progress) + usage_metrics(progress),
         artifacts=[HISTORY, PREDICTIONS, PICTURES, METRICS],
         datasets=[
             # MLflow keeps one dataset of a name and digest, and the digest is that of all splits.
@@ -64,19 +61,18 @@ def training_record(
     )
 
 
-def usage_metrics(progress: Progress, usage: Sequence[Sequence[Usage]]) -> list[Metric]:
+def usage_metrics(progress: Progress) -> list[Metric]:
     """Return what every rank used in every epoch, as MLflow's page "System metrics" shows it.
 
     MLflow's own monitor calls metrics of several nodes ``system/<node>/<name>``; a rank is a node.
 
     Args:
-        progress: The history of the training.
-        usage: By epoch as in the history, and by rank; empty when it was not measured.
+        progress: The history of the training, and what was used; nothing where it was not measured.
 
     Raises:
-        ValueError: there are not as many epochs in it as in the history.
+        ValueError: not as many epochs were measured as there are in the history.
     """
-    if not usage:
+    if not progress.usage:
         return []
     return [
         Metric(
@@ -85,7 +81,7 @@ def usage_metrics(progress: Progress, usage: Sequence[Sequence[Usage]]) -> list[
             step=int(row["epoch"] or 0),
             timestamp_ms=_ended_ms(row),
         )
-        for row, ranks in zip(progress.history, usage, strict=True)
+        for row, ranks in zip(progress.history, progress.usage, strict=True)
         for rank, used in enumerate(ranks)
         for name, value in used.items()
     ]

@@ -105,9 +105,7 @@ def train_model(
         remark = index_remark(patches)
         write_results(output_folder, model, progress, judged, training, remark=remark)
         metrics = read_json(output_folder / METRICS)
-        record = training_record(
-            metrics, progress, index=index, started_ms=started_ms, usage=progress.usage
-        )
+        record = training_record(metrics, progress, index=index, started_ms=started_ms)
         track(record, output_folder, tracking)
         figures = {key: metrics["test"][key] for key in _TOLD if key in metrics["test"]}
         _logger.info("done: best epoch %d, test %s", progress.best_epoch, figures)

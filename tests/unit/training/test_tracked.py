@@ -1,5 +1,6 @@
 """What MLflow is told has names that MLflow takes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,17 +47,17 @@ def test_use_of_every_rank_has_the_names_of_system_metrics_of_several_nodes():
     progress = Progress(
         epoch=2,
         history=[{"epoch": 1, "ended_ms": 10}, {"epoch": 2, "ended_ms": 20}],
+        usage=[[{"cpu_utilization_percentage": 90.0}, {"cpu_utilization_percentage": 80.0}]] * 2,
     )
-    usage = [[{"cpu_utilization_percentage": 90.0}, {"cpu_utilization_percentage": 80.0}]] * 2
     assert [
         (metric.key, metric.value, metric.step, metric.timestamp_ms)
-        for metric in usage_metrics(progress, usage)
+        for metric in usage_metrics(progress)
     ] == [
         ("system/rank0/cpu_utilization_percentage", 90.0, 1, 10),
         ("system/rank1/cpu_utilization_percentage", 80.0, 1, 10),
         ("system/rank0/cpu_utilization_percentage", 90.0, 2, 20),
         ("system/rank1/cpu_utilization_percentage", 80.0, 2, 20),
     ]
-    assert usage_metrics(progress, []) == []
+    assert usage_metrics(replace(progress, usage=[])) == []
     with pytest.raises(ValueError, match="zip"):
-        usage_metrics(progress, usage[:1])
+        usage_metrics(replace(progress, usage=progress.usage[:1]))

@@ -25,6 +25,7 @@ from lamella.patches.settings import PatchSettings
 from lamella.predict.settings import PredictSettings
 from lamella.settings import Settings
 from lamella.slides.settings import ReadingSettings
+from lamella.slurm.settings import SiteSettings
 from lamella.tissue.settings import TissueMethod, TissueSettings
 from lamella.tracking.settings import TrackingSettings
 from lamella.training.settings import TrainingSettings
@@ -76,6 +77,9 @@ class Config(Settings):
 
     tracking: TrackingSettings = TrackingSettings()
     """Where runs are recorded."""
+
+    site: SiteSettings = SiteSettings()
+    """The cluster that a study runs on."""
 
     @field_validator("slides")
     @classmethod

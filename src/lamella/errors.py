@@ -12,6 +12,7 @@
     ├── AnnotationError             an annotation file cannot be used
     ├── StoreError                  a file in results/ is missing, damaged or of another layout
     │   └── DamagedFileError    reading it crashes, or never ends
+    ├── SlurmError                  SLURM does not answer, or not as is expected
     ├── TrainingError               a training run cannot start or go on
     ├── ExportError                 a trained model cannot be exported
     ├── EngineUnavailableError      an inference engine or its device is not here
@@ -88,6 +89,10 @@ class StoreError(LamellaError):
 
 class DamagedFileError(StoreError):
     """Reading a file in ``results/`` crashes, or never ends."""
+
+
+class SlurmError(LamellaError):
+    """SLURM does not answer, or not as is expected."""
 
 
 class TrainingError(LamellaError):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lamella.errors import TrainingError
-from lamella.training import slurm
+from lamella.slurm.job import hosts, in_job, this_job, without_bindings
 from lamella.training.launch import (
     LAST_LINES_S,
     MEMORY,
@@ -111,27 +111,27 @@ def _hosts(training: TrainingSettings, threads: int) -> list[str]:
         f" {training.processes_per_node} --cpus-per-task {threads}, or snakemake --profile"
         " profiles/slurm; or set nodes: 1"
     )
-    if not slurm.in_job() or shutil.which("srun") is None:
+    if not in_job() or shutil.which("srun") is None:
         raise TrainingError("several nodes need a SLURM job, and this is none", asked, remedy)
-    job = slurm.this_job()
-    hosts = slurm.hosts(job.node_list)
+    job = this_job()
+    names = hosts(job.node_list)
     cores = training.processes * threads
-    if len(hosts) < training.nodes or job.cpus < cores:
+    if len(names) < training.nodes or job.cpus < cores:
         raise TrainingError(
-            f"SLURM job {job.number} has {len(hosts)} nodes and {job.cpus} cores, which is less"
+            f"SLURM job {job.number} has {len(names)} nodes and {job.cpus} cores, which is less"
             f" than {training.nodes} and {cores}",
             asked,
             remedy,
         )
     here = os.environ.get("SLURMD_NODENAME", "no node of the job")
-    if here != hosts[0]:
+    if here != names[0]:
         raise TrainingError(
-            f"the training was started on {here} and not on {hosts[0]}, the first node of SLURM"
+            f"the training was started on {here} and not on {names[0]}, the first node of SLURM"
             f" job {job.number}",
             asked,
             "Start it by sbatch, or by srun --overlap --nodes 1 --ntasks 1",
         )
-    return hosts[: training.nodes]
+    return names[: training.nodes]
 
 
 def _start(
@@ -143,7 +143,7 @@ def _start(
 ) -> tuple[_Step, threading.Thread]:
     environment = {
         **MEMORY,
-        **slurm.without_bindings(os.environ),
+        **without_bindings(os.environ),
         **variables,
         LAUNCHER_VARIABLE: str(os.getpid()),
         STEP_VARIABLE: "1",

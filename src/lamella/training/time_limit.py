@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lamella.errors import TrainingError
-from lamella.training import slurm
+from lamella.errors import SlurmError
+from lamella.slurm.job import can_be_asked, in_job, requeue_this_job, this_job
 from lamella.training.stopping import EXIT_STOPPED
 
 _logger = logging.getLogger(__name__)
@@ -33,9 +33,9 @@ def kept_within_time_limit(margin_s: float, *, requeue: bool) -> Iterator[None]:
         requeue: Whether the job is there for this training alone, so that it may be started again.
     """
     over = threading.Event()
-    if slurm.in_job() and not slurm.can_be_asked():
+    if in_job() and not can_be_asked():
         _logger.warning("there is no scontrol here: the time limit of the SLURM job is not known")
-    elif slurm.in_job():
+    elif in_job():
         watch = threading.Thread(target=_watch, args=(margin_s, over), name="time", daemon=True)
         watch.start()
     try:
@@ -50,8 +50,8 @@ def kept_within_time_limit(margin_s: float, *, requeue: bool) -> Iterator[None]:
 
 def _requeue() -> None:
     try:
-        slurm.requeue_this_job()
-    except TrainingError as error:
+        requeue_this_job()
+    except SlurmError as error:
         # The code by which the training ends says enough: it can go on.
         _logger.warning("the job is not queued again: %s", error)
 
@@ -77,8 +77,8 @@ def _end_of_job(over: threading.Event) -> float | None:
     """Return when the job ends; ``None`` when it has no limit, or the training is over."""
     while not over.is_set():
         try:
-            return slurm.this_job().ends_s
-        except TrainingError as error:
+            return this_job().ends_s
+        except SlurmError as error:
             _logger.warning("the time limit is not known: %s", error)
             over.wait(_ASK_AGAIN_S)
     return None

@@ -13,7 +13,6 @@ from lamella.training.meeting_place import Numbers, meeting_of_nodes
 from lamella.training.network import address_of, address_towards, interface_of
 from lamella.training.seat import take_seat
 from lamella.training.settings import Backend, TrainingSettings
-from lamella.training.slurm import read_job, without_bindings
 from lamella.training.time_limit import kept_within_time_limit
 
 TWO_NODES = TrainingSettings(backend=Backend.HOROVOD, processes=4, nodes=2)
@@ -118,30 +117,6 @@ def test_name_without_address_asks_for_an_interface():
 def test_unknown_interface_is_refused_with_those_that_are_here():
     with pytest.raises(TrainingError, match=r"no network interface 'ib7'.*Take one of \[.*'lo'"):
         address_of("ib7")
-
-
-SAID = (
-    "JobId=36 ArrayJobId=36 ArrayTaskId=5 JobName=t JobState=SIGNALING Reason=None Requeue=1"
-    " BatchFlag=1 TimeLimit=00:10:00 EndTime=1795632847 NodeList=n[1-2] NumNodes=2 NumCPUs=8\n"
-)
-
-
-def test_job_is_running_while_it_is_given_a_signal():
-    job = read_job("36_5", SAID)
-    assert (job.ends_s, job.node_list, job.cpus) == (1795632847.0, "n[1-2]", 8)
-    assert (job.is_running, job.may_requeue) == (True, True)
-    assert not read_job("36", SAID.replace("SIGNALING", "COMPLETING")).is_running
-
-
-@pytest.mark.parametrize("answer", [SAID + SAID, "", SAID.replace("EndTime", "End")])
-def test_answer_about_several_jobs_or_none_is_not_taken_for_that_of_one(answer):
-    with pytest.raises(TrainingError, match=r"SLURM job 36: SLURM's answer is not that of one job"):
-        read_job("36", answer)
-
-
-def test_ranks_are_not_bound_to_the_cores_of_the_step_that_starts_them():
-    inherited = {"SLURM_CPU_BIND": "mask", "SLURM_CPU_BIND_LIST": "0x1", "SLURM_JOB_ID": "7"}
-    assert without_bindings(inherited) == {"SLURM_JOB_ID": "7"}
 
 
 @pytest.mark.parametrize("requeue", [True, False])

@@ -4,18 +4,16 @@ import logging
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lamella.errors import TrainingError
+from lamella.errors import SlurmError
+from lamella.slurm.commands import ask
 
 _logger = logging.getLogger(__name__)
 
 JOB_VARIABLE = "SLURM_JOB_ID"
 """SLURM names a job by it in all of the job's processes."""
-
-_ANSWER_LIMIT_S = 60
 
 _ENDING = {
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "COMPLETING", "DEADLINE", "FAILED", "NODE_FAIL"),
@@ -59,25 +57,25 @@ def this_job() -> Job:
     """Return the job that this process belongs to; of an array, the task.
 
     Raises:
-        TrainingError: SLURM does not answer, or not as is expected.
+        SlurmError: SLURM does not answer, or not as is expected.
     """
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     # One task of an array bears the number by which all of them are meant.
     number = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ[JOB_VARIABLE]
-    return read_job(number, _scontrol("show", "job", "-o", number))
+    return read_job(number, ask("scontrol", "show", "job", "-o", number))
 
 
 def read_job(number: str, answer: str) -> Job:
     """Return a job from what ``scontrol show job -o`` says of it.
 
     Raises:
-        TrainingError: it speaks of no job, of several, or leaves something out.
+        SlurmError: it speaks of no job, of several, or leaves something out.
     """
     facts = dict(re.findall(r"(?:^|\s)([A-Za-z]+)=(\S*)", answer))
     missing = {"EndTime", "TimeLimit", "NodeList", "NumCPUs", "JobState", "BatchFlag", "Requeue"}
     missing -= facts.keys()
     if missing or len(answer.strip().splitlines()) != 1:
-        raise TrainingError(
+        raise SlurmError(
             f"SLURM's answer is not that of one job ({answer.strip()[:80]!r})",
             f"SLURM job {number}",
             "Start the training in a job of its own, no part of a heterogeneous one",
@@ -106,9 +104,9 @@ def hosts(node_list: str) -> list[str]:
     """Return the names of a list of nodes, one by one.
 
     Raises:
-        TrainingError: SLURM does not answer.
+        SlurmError: SLURM does not answer.
     """
-    return _scontrol("show", "hostnames", node_list).split()
+    return ask("scontrol", "show", "hostnames", node_list).split()
 
 
 def requeue_this_job() -> None:
@@ -118,13 +116,13 @@ def requeue_this_job() -> None:
     started by ``sbatch`` or with ``--no-requeue``.
 
     Raises:
-        TrainingError: SLURM does not answer.
+        SlurmError: SLURM does not answer.
     """
     if not in_job():
         return
     job = this_job()
     if job.is_running and job.may_requeue:
-        _scontrol("requeue", job.number)
+        ask("scontrol", "requeue", job.number)
         _logger.info("SLURM job %s goes back to the queue, and goes on there", job.number)
     else:
         _logger.info(
@@ -132,26 +130,3 @@ def requeue_this_job() -> None:
             job.number,
             "may not be" if job.is_running else "is being ended",
         )
-
-
-def _scontrol(*words: str) -> str:
-    # Times as seconds since 1970, whatever the user's own setting.
-    environment = {**os.environ, "SLURM_TIME_FORMAT": "%s"}
-    command = ["scontrol", *words]
-    try:
-        ended = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_ANSWER_LIMIT_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        raise TrainingError(
-            f"SLURM does not answer ({said.strip()})",
-            " ".join(command),
-            "Look whether `scontrol` works in this job",
-        ) from error
-    return ended.stdout

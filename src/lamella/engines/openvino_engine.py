@@ -1,5 +1,8 @@
 """OpenVINO; the one module that talks to it."""
 
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +35,9 @@ class OpenVinoEngine(CheckedEngine):
     ) -> None:
         super().__init__(description, device=device, threads=threads)
         check_device(device)
-        core = openvino.Core()
-        compiled = core.compile_model(core.read_model(path), _CPU, cpu_settings(threads))
+        with signal_stack_kept():
+            core = openvino.Core()
+            compiled = core.compile_model(core.read_model(path), _CPU, cpu_settings(threads))
         self._request = compiled.create_infer_request()
 
     def _run(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -41,6 +45,33 @@ class OpenVinoEngine(CheckedEngine):
         outputs = self._request.infer({0: patches}, share_inputs=True, share_outputs=False)
         answer: NDArray[np.float32] = outputs[0]
         return answer
+
+
+class _SignalStack(ctypes.Structure):
+    """``stack_t`` of Linux: sigaltstack(2)."""
+
+    _fields_ = (
+        ("address", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("size", ctypes.c_size_t),
+    )
+
+
+@contextmanager
+def signal_stack_kept() -> Iterator[None]:
+    """Give the thread back the stack that its signal handlers run on.
+
+    OpenVINO's CPU plugin sets one of its own when it is loaded, and frees it with the last model
+    while it is still set: the next signal that Python handles, such as Ctrl-C, would end the
+    process by SIGSEGV.
+    """
+    libc = ctypes.CDLL(None)
+    before = _SignalStack()
+    libc.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        libc.sigaltstack(ctypes.byref(before), None)
 
 
 def cpu_settings(threads: int) -> dict[str, object]:

@@ -10,6 +10,7 @@ import torch
 
 from lamella.engines.available import engine_status, list_engines
 from lamella.engines.load import engine_version, load_engine
+from lamella.engines.openvino_engine import signal_stack_kept
 from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import (
@@ -215,16 +216,18 @@ def test_onnxruntime_is_told_to_compute_in_f32_on_gpus_with_the_libraries_that_a
 def _has_bf16() -> bool:
     import openvino
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    with signal_stack_kept():
+        return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @pytest.mark.skipif(not _has_bf16(), reason="this CPU has no bfloat16 instructions")
 def test_openvino_left_to_itself_computes_in_bfloat16_and_leaves_the_limit(results, reference):
     import openvino
 
-    core = openvino.Core()
-    model = core.read_model(results.export_folder / "onnx" / "model.onnx")
-    left_alone = core.compile_model(model, "CPU")
+    with signal_stack_kept():
+        core = openvino.Core()
+        model = core.read_model(results.export_folder / "onnx" / "model.onnx")
+        left_alone = core.compile_model(model, "CPU")
     assert left_alone.get_property("INFERENCE_PRECISION_HINT").to_string() == "bf16"
     patches = patches_of(64)
     ours = load_engine(EngineName.OPENVINO, results.export_folder, threads=1)
@@ -271,3 +274,23 @@ def undescribed(results, tmp_path):
         described = description.model_copy(update={"digest": file_digest(model)})
         write_description(folder / kind, described)
     return folder
+
+
+def test_a_signal_is_handled_after_openvino_has_let_its_models_go(results):
+    program = (
+        "import signal, sys\n"
+        "from pathlib import Path\n"
+        "from lamella.engines.load import load_engine\n"
+        "from lamella.engines.settings import EngineName\n"
+        "from lamella.settings import Device\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('handled', flush=True))\n"
+        "def load():\n"
+        "    folder = Path(sys.argv[1])\n"
+        "    return load_engine(EngineName.OPENVINO, folder, device=Device.CPU, threads=1)\n"
+        "first, second = load(), load()\n"
+        "del first, second\n"
+        "signal.raise_signal(signal.SIGUSR1)\n"
+    )
+    command = [sys.executable, "-c", program, str(results.export_folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "handled\n"), ended.stderr

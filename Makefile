@@ -1,6 +1,6 @@
 # Lamella's commands. "make demo" is the first one to type, "make test" the second.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cluster check lock docs clean
+.PHONY: help setup demo test test-cluster check lock docs containers clean
 
 BIN := .venv/bin
 # What the demo is: these slides, and config/examples/demo.yaml.
@@ -36,6 +36,9 @@ lock: ## write envs/*.lock anew from envs/*.in (make lock UPGRADE=--upgrade: new
 
 docs: setup ## write the generated tables and schemas anew
 	@$(BIN)/lamella document
+
+containers: ## build the image with Apptainer, Docker or Podman, and try it
+	@containers/build.sh
 
 clean: ## remove caches; never results, slides or the environment
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .cache/snakemake-lint

@@ -3,12 +3,20 @@
 Goals: snakemake --list-target-rules. Settings: config/README.md. Profiles: profiles/README.md.
 """
 
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.27")
 
 
 configfile: "config/config.yaml"
+
+
+# What the cluster is called, apart from what the study is: `lamella doctor --slurm` writes it.
+if Path("config/site.yaml").exists():
+
+    configfile: "config/site.yaml"
 
 
 include: "workflow/rules/common.smk"

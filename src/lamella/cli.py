@@ -14,7 +14,7 @@ import pydantic
 import yaml
 
 from lamella.drawing.settings import DrawingSettings
-from lamella.errors import LamellaError, SettingsError, StoreError
+from lamella.errors import LamellaError, SettingsError, SlurmError, StoreError
 from lamella.fleet.manifest import MANIFEST_NAME
 from lamella.settings import Settings
 from lamella.tracking.settings import TrackingSettings
@@ -130,6 +130,24 @@ def _add_other_commands(commands: Any) -> None:
         help="config files whose section `tracking` says where to; the last one wins",
     )
     sync.set_defaults(run=_sync_tracking)
+
+    doctor = commands.add_parser("doctor", help="ask the cluster what Lamella needs to know of it")
+    doctor.add_argument(
+        "--slurm", action="store_true", required=True, help="run a short job in each partition"
+    )
+    doctor.add_argument(
+        "--site",
+        type=Path,
+        default=Path("config/site.yaml"),
+        help="its file; written where it is not there (default: config/site.yaml)",
+    )
+    doctor.add_argument(
+        "--tracking", metavar="URI", help="tracking server that the nodes should reach"
+    )
+    doctor.add_argument(
+        "--wait", type=float, default=600.0, metavar="SECONDS", help="patience with the queue"
+    )
+    doctor.set_defaults(run=_doctor)
 
     document = commands.add_parser("document", help="make the tables of settings and schemas anew")
     document.add_argument("folder", type=Path, nargs="?", default=Path(), help="the repository")
@@ -259,6 +277,24 @@ def _sync_tracking(options: argparse.Namespace) -> None:
     for path in options.configfile:
         section |= _section(path, "tracking")
     sync_tracking(options.folder, _checked(TrackingSettings, section, str(options.configfile[-1])))
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from lamella.slurm.doctor import State, examine, write_site
+    from lamella.slurm.settings import SiteSettings
+
+    known = _section(options.site, "site") if options.site.exists() else None
+    site = None if known is None else _checked(SiteSettings, known, str(options.site))
+    folder = Path("results/logs/doctor")
+    checks, site = examine(site, folder=folder, tracking=options.tracking, wait_s=options.wait)
+    for check in checks:
+        print(check)
+    written = site.partition is not None and write_site(options.site, site)
+    if written:
+        print(f"wrote {options.site}: look through it")
+    failed = sum(check.state is State.FAIL for check in checks)
+    if failed:
+        raise SlurmError(f"{failed} checks failed", "this cluster", "Mend them, then ask again")
 
 
 def _document(options: argparse.Namespace) -> None:

@@ -1,8 +1,11 @@
 """A wrong setting or row is refused before any job is planned: file, line, remedy, no traceback."""
 
 import re
+from pathlib import Path
 
 import pytest
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def refusal(workplace):
@@ -105,3 +108,16 @@ def test_too_many_failed_slides_fail_the_run_and_leave_their_table(workplace):
     assert table.read_text() == (
         "slide\tstage\terror\nslide1\tsegment_tissue\tno reader opens it\n"
     )
+
+
+def test_cluster_without_a_site_is_refused_before_any_job(workplace):
+    answer = workplace.snakemake(profile=REPOSITORY / "profiles" / "slurm")
+    assert answer.returncode != 0
+    assert "config/site.yaml: site.partition is not there" in answer.text
+    assert "lamella doctor --slurm" in answer.text
+
+
+def test_wrong_name_in_the_site_is_refused_by_its_file(workplace):
+    workplace.write_config({"site": {"partitions": "cpu"}}, "site.yaml")
+    answer = workplace.snakemake("--dry-run")
+    assert "config/site.yaml:2: site.partitions: there is no such setting" in answer.text

@@ -20,6 +20,7 @@ from lamella import (
 from lamella import report as report_room  # "report" is a word of Snakemake's
 from lamella.config import load_config, load_slides
 from lamella.errors import LamellaError
+from lamella.settings import Device
 from lamella.slides.identity import files_state
 from lamella.tracking.sync import close_workflow_run
 from lamella.tracking.workflow import start_workflow_run
@@ -60,6 +61,33 @@ def fleet_memory_mb(wildcards, threads, attempt):
     return int(1000 + threads * SETTINGS.fleet.worker_memory_mib * 1.05) * attempt
 
 
+def at_site(device, processes=1):
+    """Give a job account, partition and, where it computes on them, a GPU for each process."""
+    return SETTINGS.site.resources(gpus=0 if device is Device.CPU else processes)
+
+
+def require_site():
+    """Refuse a run on a cluster of which nothing is known."""
+    devices = {
+        section.device
+        for section in (
+            SETTINGS.training,
+            SETTINGS.parity,
+            SETTINGS.predict,
+            SETTINGS.benchmark,
+        )
+    }
+    missing = {
+        "partition": SETTINGS.site.partition is None,
+        "gpu_partition": SETTINGS.site.gpu_partition is None and Device.CUDA in devices,
+    }
+    for name in (name for name, is_missing in missing.items() if is_missing):
+        raise WorkflowError(
+            f"config/site.yaml: site.{name} is not there, and jobs go to a cluster. "
+            "Write the file with `lamella doctor --slurm`, then look through it."
+        )
+
+
 def several_nodes(training):
     """Give a training on several nodes the resources that the SLURM plugin asks for it."""
     if training.nodes == 1:
@@ -89,6 +117,8 @@ localrules:
 
 
 onstart:
+    if workflow.non_local_exec:
+        require_site()
     # scripts/run_workflow.sh takes away no lock of a run on another machine.
     Path(".snakemake/lamella-run").write_text(platform.node() + "\n")
     start_workflow_run(SETTINGS.study, SETTINGS.as_params())

@@ -24,6 +24,7 @@ rule segment_tissue:
         "results/timings/segment_tissue.tsv"
     threads: SETTINGS.fleet.max_workers
     resources:
+        **at_site(Device.CPU),
         mem_mb=fleet_memory_mb,
         runtime=120,
     params:
@@ -53,6 +54,7 @@ rule extract_patches:
         "results/timings/extract_patches.tsv"
     threads: SETTINGS.fleet.max_workers
     resources:
+        **at_site(Device.CPU),
         mem_mb=fleet_memory_mb,
         runtime=240,
     params:
@@ -88,6 +90,7 @@ rule join_cohort:
     log:
         "results/logs/join_cohort.log",
     resources:
+        **at_site(Device.CPU),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=30,
     params:

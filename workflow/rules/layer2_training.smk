@@ -26,6 +26,7 @@ rule train_model:
         lambda wildcards: SETTINGS.training.runs[wildcards.run].threads
         * (SETTINGS.training.processes if SETTINGS.training.nodes == 1 else 1)
     resources:
+        **at_site(SETTINGS.training.device, SETTINGS.training.processes_per_node),
         **several_nodes(SETTINGS.training),
         # On each node.
         mem_mb=lambda wildcards, attempt: 8000
@@ -83,6 +84,7 @@ rule export_model:
     log:
         "results/logs/export_model/{run}.log",
     resources:
+        **at_site(Device.CPU),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=30,
     params:
@@ -108,6 +110,7 @@ rule check_parity:
         "results/logs/check_parity/{run}.log",
     threads: SETTINGS.parity.threads
     resources:
+        **at_site(SETTINGS.parity.device),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=30,
     params:

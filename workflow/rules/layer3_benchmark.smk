@@ -23,6 +23,7 @@ rule benchmark_engine:
         (not workflow.remote_exec and workflow.resource_settings.cores)
         or SETTINGS.benchmark.threads
     resources:
+        **at_site(SETTINGS.benchmark.device),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=60,
     params:

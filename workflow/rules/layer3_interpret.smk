@@ -19,6 +19,7 @@ rule explain_patches:
     benchmark:
         "results/timings/explain_patches/{run}.tsv"
     resources:
+        **at_site(Device.CPU),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=60,
     params:

@@ -26,6 +26,7 @@ rule predict_slides:
         "results/timings/predict_slides/{run}.tsv"
     threads: SETTINGS.fleet.max_workers
     resources:
+        **at_site(SETTINGS.predict.device),
         mem_mb=fleet_memory_mb,
         runtime=240,
     params:

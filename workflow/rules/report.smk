@@ -31,6 +31,7 @@ rule build_report:
     log:
         "results/logs/build_report.log",
     resources:
+        **at_site(Device.CPU),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=30,
     params:

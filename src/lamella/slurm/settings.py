@@ -11,28 +11,40 @@ class SiteSettings(Settings):
     """The cluster that a study runs on; kept in `config/site.yaml`, apart from the study."""
 
     account: str | None = None
-    """Account that pays for the jobs; `sacctmgr show associations user=$USER format=account`."""
+    """Account that pays for the jobs; absent: the cluster's own choice."""
 
     partition: str | None = None
-    """Partition of jobs that need no GPU."""
+    """Partition of jobs that need no GPU; `sinfo -s` lists them."""
 
     gpu_partition: str | None = None
-    """Partition of jobs that need GPUs; null: the cluster has none."""
+    """Partition of jobs with `device: cuda`; absent: the cluster has none."""
 
-    gpu_type: str | None = None
-    """Kind of GPU to ask for, such as `a100`; null: any."""
+    gpu_type: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.]+$")
+    """Kind of GPU to ask for, such as `a100`; absent: any."""
 
     qos: str | None = None
-    """Quality of service to ask for; null: the account's own."""
+    """Quality of service to ask for; absent: the account's own."""
 
     scratch: Path | None = None
-    """Folder on each node's own disk, such as `$TMPDIR`; null: nothing is copied to the nodes."""
+    """Folder on every node's own disk, such as `/scratch`; absent: `$TMPDIR` of the node."""
 
     interface: str | None = None
-    """Network interface by which nodes reach each other, such as `ib0`; null: as names resolve."""
+    """Network interface by which nodes reach each other, such as `ib0`; absent: the usual one."""
 
     walltime_min: int = Field(default=240, ge=5)
-    """Time limit of a fleet worker's job in minutes; worker jobs end and are renewed before it."""
+    """Time limit in minutes of the job of a fleet's workers; they are renewed before it."""
 
-    container: Path | None = None
-    """Image in which all jobs run, such as `lamella.sif`; null: the environment `.venv`."""
+    def resources(self, gpus: int = 0) -> dict[str, str]:
+        """Return what a job asks for here, in the words of Snakemake's SLURM plugin.
+
+        Args:
+            gpus: GPUs on each of the job's nodes.
+        """
+        asked = {
+            "slurm_account": self.account,
+            "slurm_partition": self.gpu_partition if gpus else self.partition,
+            "qos": self.qos,
+            # Unlike the plugin's own `gpu`, which counts over all nodes.
+            "gres": ":".join(filter(None, ("gpu", self.gpu_type, str(gpus)))) if gpus else None,
+        }
+        return {name: value for name, value in asked.items() if value is not None}

@@ -32,6 +32,8 @@ def write_config(folder: Path) -> None:
         "tracking": {"uri": "http://127.0.0.1:1", "retries": 0, "timeout_s": 1},
     }
     (folder / "config/config.yaml").write_text(yaml.safe_dump(settings))
+    site = {"account": "lab", "partition": "cpu"}
+    (folder / "config/site.yaml").write_text(yaml.safe_dump({"site": site}))
     table = "slide\tpath\tpatient\tlabel\na\ta.tiff\tp\tnormal\n"
     (folder / "config/slides.tsv").write_text(table)
 
@@ -40,8 +42,7 @@ def start(cluster, folder: Path) -> "subprocess.Popen[bytes]":
     words = [
         *(Path(sys.executable).with_name("snakemake"), "--snakefile", REPOSITORY / "Snakefile"),
         *("--profile", REPOSITORY / "profiles/slurm", "--latency-wait", "5"),
-        # The two lines of the site; and the least that the rule takes.
-        *("--default-resources", "slurm_account=lab", "slurm_partition=cpu"),
+        # The least that the rule takes.
         *("--set-resources", "train_model:mem_mb=3000", "train_model:runtime=2"),
         *("--slurm-init-seconds-before-status-checks", "5"),
         *("--allowed-rules", "train_model", "--", METRICS),

@@ -1,0 +1,298 @@
+"""Ask a cluster what Lamella wants to know of it, and write a first ``config/site.yaml``."""
+
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from lamella.errors import SlurmError
+from lamella.slurm.cluster import Partition, accounts, partitions
+from lamella.slurm.commands import ask
+from lamella.slurm.settings import SiteSettings
+from lamella.stores.atomic import write_text
+from lamella.stores.json_files import read_json
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 1.0
+_SECONDS_BETWEEN_LINES = 20.0
+_FILE_LIMIT_S = 60.0
+_SHORT_LIMIT_MIN = 60
+
+
+class State(StrEnum):
+    """How a check has ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question to the cluster.
+
+    Attributes:
+        name: What was asked.
+        state: Whether the answer lets a study run.
+        said: The answer.
+        remedy: What to do about it; empty where all is well.
+    """
+
+    name: str
+    state: State
+    said: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        remedy = f". {self.remedy}" if self.remedy else ""
+        return f"{self.state:4}  {self.name}: {self.said}{remedy}"
+
+
+def examine(
+    site: SiteSettings | None, *, folder: Path, tracking: str | None, wait_s: float
+) -> tuple[list[Check], SiteSettings]:
+    """Ask the cluster, and run one short job in each partition that a study would use.
+
+    Args:
+        site: What is known already; ``None``: nothing, so that the cluster's defaults are taken.
+        folder: Where the jobs' answers go; on a file system that all nodes see.
+        tracking: Address of the tracking server, or ``None`` where none is asked for.
+        wait_s: Seconds that a job may wait in the queue.
+
+    Returns:
+        The checks, and the site: the one given, or one made from the answers.
+
+    Raises:
+        SlurmError: this is no login node of a SLURM cluster.
+    """
+    known = partitions()
+    checks = [_partition_check(partition) for partition in known]
+    account, said = _account()
+    checks.append(said)
+    site = site or _first_site(known, account)
+    checks += _names_checks(site, known)
+    if any(check.state is State.FAIL for check in checks):
+        return checks, site
+    checks += _job_checks(site, gpus=0, folder=folder, tracking=tracking, wait_s=wait_s)
+    if site.gpu_partition is not None:
+        checks += _job_checks(site, gpus=1, folder=folder, tracking=tracking, wait_s=wait_s)
+    return checks, site
+
+
+def _partition_check(partition: Partition) -> Check:
+    said = f"{partition.nodes} nodes of {partition.cores} cores and {partition.memory_mib} MiB"
+    said += ", no time limit" if partition.limit_min is None else f", {partition.limit_min} min"
+    if partition.gpus:
+        said += f", GPUs {', '.join(sorted(kind or 'of no name' for kind in partition.gpus))}"
+    if partition.is_default:
+        said += ", the default"
+    name = f"partition {partition.name}"
+    if not partition.is_up:
+        return Check(name, State.WARN, f"{said}, takes no jobs now", "Ask the site")
+    if partition.limit_min is not None and partition.limit_min < _SHORT_LIMIT_MIN:
+        return Check(
+            name,
+            State.WARN,
+            said,
+            "Too short for most steps, whose `runtime` --set-resources can lower; trainings stop "
+            "before it and go on",
+        )
+    return Check(name, State.OK, said)
+
+
+def _account() -> tuple[str | None, Check]:
+    try:
+        found = accounts()
+    except SlurmError as error:
+        return None, Check("accounts", State.WARN, f"the cluster keeps none ({error.what})")
+    if not found.names:
+        return None, Check("accounts", State.WARN, "this user has none", "Ask the site for one")
+    return found.names[0], Check("accounts", State.OK, ", ".join(found.names))
+
+
+def _first_site(known: Sequence[Partition], account: str | None) -> SiteSettings:
+    """Choose the cluster's own defaults, and what has GPUs apart from what has none."""
+    ordered = sorted((each for each in known if each.is_up), key=lambda each: not each.is_default)
+    without = [each.name for each in ordered if not each.gpus] or [each.name for each in ordered]
+    having = [each.name for each in ordered if each.gpus]
+    return SiteSettings(
+        account=account,
+        partition=next(iter(without), None),
+        gpu_partition=next(iter(having), None),
+    )
+
+
+def _names_checks(site: SiteSettings, known: Sequence[Partition]) -> Iterator[Check]:
+    names = [partition.name for partition in known]
+    if site.partition is None:
+        yield Check("site.partition", State.FAIL, "no partition takes jobs", f"Known here: {names}")
+    for setting in ("partition", "gpu_partition"):
+        name = getattr(site, setting)
+        if name is not None and name not in names:
+            remedy = f"Known here: {', '.join(names)}"
+            yield Check(f"site.{setting}", State.FAIL, f"there is no partition {name!r}", remedy)
+
+
+def _job_checks(
+    site: SiteSettings, *, gpus: int, folder: Path, tracking: str | None, wait_s: float
+) -> Iterator[Check]:
+    name = f"a job in {site.gpu_partition if gpus else site.partition}"
+    try:
+        found = _run_on_node(site, gpus, folder, tracking, wait_s)
+    except SlurmError as error:
+        yield Check(name, State.FAIL, f"{error.where}: {error.what}", error.remedy)
+        return
+    yield Check(
+        name,
+        State.OK,
+        f"ran on {found['node']}, sees this folder and the environment; OpenSlide"
+        f" {found['openslide']}",
+    )
+    yield from _node_checks(found, gpus, tracking)
+
+
+def _node_checks(found: dict[str, Any], gpus: int, tracking: str | None) -> Iterator[Check]:
+    """Yield what a node has said of itself."""
+    node, free_gib = found["node"], found["scratch_free_gib"]
+    name = f"scratch on {node}"
+    if free_gib is None:
+        yield Check(
+            name,
+            State.FAIL,
+            f"nothing can be written to {found['scratch']}",
+            "Name a folder on the node's own disk in site.scratch",
+        )
+    else:
+        yield Check(name, State.OK, f"{found['scratch']}, {free_gib:.1f} GiB free")
+    if gpus and found["gpu"] is None:
+        yield Check(
+            f"GPU on {node}",
+            State.FAIL,
+            "torch sees none",
+            "Look whether its driver is there: nvidia-smi",
+        )
+    elif gpus:
+        yield Check(f"GPU on {node}", State.OK, found["gpu"])
+    if tracking is not None and not found["tracking"]:
+        yield Check(
+            f"tracking server from {node}",
+            State.WARN,
+            f"{tracking} does not answer",
+            "Records stay beside the results; send them with `lamella sync-tracking`",
+        )
+    elif tracking is not None:
+        yield Check(f"tracking server from {node}", State.OK, f"{tracking} answers")
+    if not gpus:
+        may = "may" if found["submits"] else "may not"
+        yield Check(
+            "submitting from nodes",
+            State.OK if found["submits"] else State.WARN,
+            f"{node} {may} submit jobs",
+            "" if found["submits"] else "Start Snakemake on the login node",
+        )
+
+
+def _run_on_node(
+    site: SiteSettings, gpus: int, folder: Path, tracking: str | None, wait_s: float
+) -> dict[str, Any]:
+    """Run the node check in a job of its own, and return what it has found.
+
+    Raises:
+        SlurmError: the job was refused, waited too long, or failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    answer, log = folder / f"node-{gpus}.json", folder / f"node-{gpus}.log"
+    answer.unlink(missing_ok=True)
+    program = [sys.executable, "-m", "lamella.slurm.node_check", str(answer.absolute())]
+    program += ["--scratch", str(site.scratch)] if site.scratch else []
+    program += ["--tracking", tracking] if tracking else []
+    program += ["--gpu"] if gpus else []
+    job = ask(
+        *("sbatch", "--parsable", "--job-name=lamella-doctor", "--time=5", "--mem=1500"),
+        *_options(site, gpus),
+        f"--output={log.absolute()}",
+        f"--wrap={shlex.join(program)}",
+    )
+    number = job.strip().partition(";")[0]
+    _await_end(number, wait_s)
+    return _answer(answer, log, number)
+
+
+def _options(site: SiteSettings, gpus: int) -> list[str]:
+    """Return the words of ``sbatch`` for what Snakemake's plugin calls by other names."""
+    words = {"slurm_account": "account", "slurm_partition": "partition"}
+    asked = site.resources(gpus).items()
+    return [f"--{words.get(name, name)}={value}" for name, value in asked]
+
+
+def _await_end(number: str, wait_s: float) -> None:
+    """Wait until the queue knows a job no more; cancel one that does not start in time."""
+    began = told = time.monotonic()
+    while queued := _queued(number):
+        state, reason = queued
+        now = time.monotonic()
+        if state == "PENDING" and now - began > wait_s:
+            ask("scancel", number)
+            raise SlurmError(
+                f"it has not started in {wait_s:.0f} s ({reason}), and was cancelled",
+                f"SLURM job {number}",
+                "Wait longer with --wait, or choose another partition in config/site.yaml",
+            )
+        if now - told > _SECONDS_BETWEEN_LINES:
+            logger.info("SLURM job %s is %s (%s)", number, state.lower(), reason)
+            told = now
+        time.sleep(_POLL_S)
+
+
+def _queued(number: str) -> tuple[str, str] | None:
+    """Return state and reason of a job that waits or runs; ``None`` when it has ended."""
+    try:
+        said = ask("squeue", "--noheader", "--jobs", number, "-o", "%T|%r").strip()
+    except SlurmError as error:
+        # A job that has been forgotten.
+        if "Invalid job id" in error.what:
+            return None
+        raise
+    state, _, reason = said.partition("|")
+    return (state, reason) if state in {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING"} else None
+
+
+def _answer(answer: Path, log: Path, number: str) -> dict[str, Any]:
+    """Return what a job has written; a shared file system may show it late."""
+    until = time.monotonic() + _FILE_LIMIT_S
+    while not answer.exists():
+        said = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        if said or time.monotonic() > until:
+            raise SlurmError(
+                said[-1] if said else f"it left nothing in {answer.parent}",
+                f"SLURM job {number}",
+                f"See {log}" if said else "Let folder and environment lie where all nodes see them",
+            )
+        time.sleep(_POLL_S)
+    found: dict[str, Any] = read_json(answer)
+    return found
+
+
+def write_site(path: Path, site: SiteSettings) -> bool:
+    """Write a site's file with a comment on every setting; one that is there stays as it is.
+
+    Returns:
+        Whether the file was written.
+    """
+    if path.exists():
+        return False
+    lines = ["# What this cluster is called; written by `lamella doctor --slurm`, yours to change."]
+    lines.append("site:")
+    for name, field in SiteSettings.model_fields.items():
+        value = getattr(site, name)
+        meaning = " ".join((field.description or "").split())
+        lines.append(f"  # {meaning}")
+        lines.append(f"  {name}: {value}" if value is not None else f"  # {name}:")
+    write_text(path, "\n".join(lines) + "\n")
+    return True

@@ -97,6 +97,10 @@ def _add_result_commands(commands: Any) -> None:
     _add_results_folder(status)
     status.set_defaults(run=_status)
 
+    costs = commands.add_parser("costs", help="ask SLURM what the jobs cost, and why some failed")
+    _add_results_folder(costs)
+    costs.set_defaults(run=_costs)
+
     retry = commands.add_parser("retry", help="let the next run try quarantined slides again")
     _add_results_folder(retry)
     retry.set_defaults(run=_retry)
@@ -185,6 +189,14 @@ def _status(options: argparse.Namespace) -> None:
     from lamella.fleet.status import report_lines, stage_statuses
 
     for line in report_lines(list(stage_statuses(options.folder)), options.folder):
+        print(line)
+
+
+def _costs(options: argparse.Namespace) -> None:
+    from lamella.report.costs import tell_costs
+    from lamella.slurm.rule_costs import cost_lines
+
+    for line in cost_lines(tell_costs(options.folder)):
         print(line)
 
 

@@ -20,6 +20,7 @@ from lamella import (
 from lamella import report as report_room  # "report" is a word of Snakemake's
 from lamella.config import load_config, load_slides
 from lamella.errors import LamellaError
+from lamella.report.costs import tell_run_costs
 from lamella.slides.identity import files_state
 from lamella.tracking.sync import close_workflow_run
 from lamella.tracking.workflow import start_workflow_run
@@ -95,8 +96,10 @@ onstart:
 
 
 onsuccess:
+    tell_run_costs(Path("results"))
     close_workflow_run(Path("results"), SETTINGS.tracking, succeeded=True)
 
 
 onerror:
+    tell_run_costs(Path("results"))
     close_workflow_run(Path("results"), SETTINGS.tracking, succeeded=False)

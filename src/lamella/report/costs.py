@@ -35,10 +35,13 @@ def tell_costs(root: Path) -> list[JobCost]:
     return _tell(root, None)
 
 
-def tell_run_costs(root: Path) -> None:
+def tell_run_costs(root: Path) -> list[str]:
     """Do the same when a workflow run ends, and add what its jobs cost to its record.
 
     Call it before the record is closed and sent. A record that is damaged costs one warning.
+
+    Returns:
+        Lines about the jobs of this run; none where none ran on SLURM.
     """
     try:
         since_s = begun_s()
@@ -47,10 +50,14 @@ def tell_run_costs(root: Path) -> None:
         since_s = None
     costs = _tell(root, since_s)
     if since_s is not None:
-        # SLURM's times are whole seconds.
-        _track([cost for cost in costs if cost.job.submitted_s >= int(since_s)])
-    for line in cost_lines(costs) if costs else ():
-        logger.info("%s", line)
+        costs = [cost for cost in costs if _is_since(cost, since_s)]
+        _track(costs)
+    return list(cost_lines(costs)) if costs else []
+
+
+def _is_since(cost: JobCost, since_s: float) -> bool:
+    # SLURM's times are whole seconds. Of a job that it has forgotten, the end is known.
+    return (cost.job.submitted_s or cost.job.ended_s or 0.0) >= int(since_s)
 
 
 def _tell(root: Path, since_s: float | None) -> list[JobCost]:

@@ -27,7 +27,7 @@ def jobs_html(costs: Sequence[JobCost], *, most: int = MOST_JOBS) -> str:
         costs: All attempts, oldest first; may be empty.
         most: Most attempts that have a row: failed ones first, then the youngest.
     """
-    by_worth = sorted(enumerate(costs), key=lambda item: (not item[1].reason, -item[0]))[:most]
+    by_worth = sorted(enumerate(costs), key=lambda item: (not item[1].is_failed, -item[0]))[:most]
     shown = [cost for _, cost in sorted(by_worth, key=lambda item: item[0])]
     return template("jobs.html").render(
         rules=by_rule(costs),

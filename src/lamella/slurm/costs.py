@@ -37,7 +37,8 @@ COLUMNS = (
 )
 
 _RULE = re.compile(r"rule_(.+?)(?:_wildcards_(.*))?")
-_WORKER = re.compile(rf"{NAME_PREFIX}-fleet-?(.*)")
+_WORKER_NAME = re.compile(rf"{NAME_PREFIX}-(\w+)-[0-9a-f]{{8}}")
+_WORKER = "worker"
 _SETTLING_S = 20
 _BEFORE_LOG_S = 60
 _TRUST = (Source.LOG, Source.CONTROLLER, Source.ACCOUNTING)
@@ -61,6 +62,21 @@ class JobCost:
     job: Attempt
     reason: str = ""
     attempt: int = 1
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether it is a job of workers, which its stage ends when there is no more to do."""
+        return self.wildcards == _WORKER
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it ended as it should."""
+        return self.job.is_complete or (self.is_worker and self.job.state == "CANCELLED")
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether it has failed; one that has only gone back to the queue has not."""
+        return bool(self.reason) and self.job.state != "REQUEUED"
 
     @property
     def node_hours(self) -> float:
@@ -138,12 +154,14 @@ def write_costs_to(path: Path, costs: Sequence[JobCost]) -> None:
 
 
 def _logs(root: Path) -> dict[str, _Log]:
-    """Return the logs of Snakemake's jobs by the number of the job."""
+    """Return the logs of Snakemake's jobs, and of workers, by the number of the job."""
     found = {}
     folder = root / "logs/slurm"
     for path in sorted(folder.glob("rule_*/**/*.log")):
         rule, *wildcards = path.relative_to(folder).parent.parts
         found[path.stem] = _Log(path, rule.removeprefix("rule_"), "_".join(wildcards))
+    for path in sorted(folder.glob("fleet/*/*.log")):
+        found[path.stem] = _Log(path, path.parent.name, _WORKER)
     return found
 
 
@@ -252,14 +270,16 @@ def _of_rules(found: Iterable[Attempt], logs: Mapping[str, _Log]) -> Iterator[Jo
     for attempt in found:
         log = logs.get(attempt.number)
         rule, wildcards = (log.rule, log.wildcards) if log else _named(attempt)
-        yield JobCost(rule, wildcards, attempt, reason_of(attempt, log.path if log else None))
+        cost = JobCost(rule, wildcards, attempt)
+        reason = "" if cost.is_good else reason_of(attempt, log.path if log else None)
+        yield replace(cost, reason=reason)
 
 
 def _named(attempt: Attempt) -> tuple[str, str]:
     """Return rule and wildcards of a job without a log."""
-    worker = _WORKER.fullmatch(attempt.name)
+    worker = _WORKER_NAME.fullmatch(attempt.name)
     if worker:
-        return worker[1] or "unknown", "worker"
+        return worker[1], _WORKER
     rule = _RULE.fullmatch(attempt.comment)
     return (rule[1], rule[2] or "") if rule else ("unknown", "")
 
@@ -290,7 +310,7 @@ def _numbered(costs: Sequence[JobCost]) -> list[JobCost]:
     for cost in sorted(costs, key=_order):
         key = (cost.job.name, cost.rule, cost.wildcards)
         # Workers come and go; each is a first attempt.
-        tries[key] = 1 if cost.wildcards == "worker" else tries.get(key, 0) + 1
+        tries[key] = 1 if cost.is_worker else tries.get(key, 0) + 1
         numbered.append(replace(cost, attempt=tries[key]))
     return numbered
 

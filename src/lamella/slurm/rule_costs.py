@@ -56,7 +56,7 @@ class RuleCost:
     @property
     def failed(self) -> int:
         """Number of attempts that failed."""
-        return sum(bool(cost.reason) for cost in self.costs)
+        return sum(cost.is_failed for cost in self.costs)
 
     @property
     def wall_hours(self) -> float:
@@ -100,7 +100,7 @@ class RuleCost:
     def hints(self) -> list[str]:
         """Where ask and use differ by more than ``FACTOR``, and what to change; the last run's."""
         last = [cost for cost in self.costs if cost.job.name == self.costs[-1].job.name]
-        good = [cost for cost in last if cost.job.is_complete]
+        good = [cost for cost in last if cost.is_good]
         return [*_short(self.rule, last), *_differing(self.rule, good)]
 
 
@@ -111,8 +111,8 @@ def by_rule(costs: Sequence[JobCost]) -> list[RuleCost]:
     """
     groups: dict[str, list[JobCost]] = {}
     for cost in costs:
-        is_worker = cost.wildcards == "worker"
-        groups.setdefault(f"{cost.rule}{_WORKERS}" if is_worker else cost.rule, []).append(cost)
+        name = f"{cost.rule}{_WORKERS}" if cost.is_worker else cost.rule
+        groups.setdefault(name, []).append(cost)
     return [RuleCost(rule, of_rule) for rule, of_rule in groups.items()]
 
 
@@ -152,7 +152,8 @@ def _short(rule: str, costs: Sequence[JobCost]) -> Iterator[str]:
         failed = [cost for cost in costs if cost.reason.startswith(word)]
         if failed:
             where = _memory_setting(rule) if key == "mem_mb" else _resource(rule, "runtime")
-            yield f"{name}: {len(failed)} attempts had too little; ask for more by {where}"
+            attempts = f"{len(failed)} attempt{'s' if len(failed) > 1 else ''}"
+            yield f"{name}: {attempts} had too little; ask for more by {where}"
 
 
 def _differing(rule: str, costs: Sequence[JobCost]) -> Iterator[str]:

@@ -224,15 +224,31 @@ def _controlled(facts: Mapping[str, str]) -> Attempt:
         wall_s=duration_s(facts["RunTime"]),
         limit_s=None if facts["TimeLimit"] == "UNLIMITED" else duration_s(facts["TimeLimit"]),
         nodes=facts["NodeList"].replace("(null)", ""),
-        node_count=int(facts["NumNodes"].partition("-")[0]),
-        cores=int(facts["NumCPUs"].partition("-")[0]),
+        node_count=_count(facts["NumNodes"]),
+        cores=_count(facts["NumCPUs"]),
         cpu_s=None,
         max_rss_mib=None,
         asked_mib=_mib(facts["MinMemoryNode"]) if "MinMemoryNode" in facts else None,
-        gpus=gpus_of(facts.get("TRES", "")),
+        gpus=gpus_of(facts.get("TRES", "")) or _asked_gpus(facts),
         source=Source.CONTROLLER,
         measured=Source.NOBODY,
     )
+
+
+def _asked_gpus(facts: Mapping[str, str]) -> int:
+    """Return the GPUs that a job asked for: without accounting of them, all that is told."""
+    nodes, tasks = _count(facts["NumNodes"]), _count(facts["NumTasks"])
+    for key, count in (("TresPerJob", 1), ("TresPerNode", nodes), ("TresPerTask", tasks)):
+        asked = re.search(r"gres[:/]gpu(?::[^:,=]+)??(?:[:=](\d+))?(?:,|$)", facts.get(key, ""))
+        if asked is not None:
+            return int(asked[1] or 1) * count
+    return 0
+
+
+def _count(text: str) -> int:
+    """Return a number, of a range such as ``1-4`` its begin; of none, as ``N/A``, 1."""
+    least = text.partition("-")[0]
+    return int(least) if least.isdigit() else 1
 
 
 def duration_s(text: str) -> float:

@@ -55,7 +55,8 @@ rule open_slide:
         slide="torn",
     retries: 0
     shell:
-        "python -c 'from lamella.errors import SlideError as E; raise E(\\"is torn\\", \\"a\\", \\"b\\")'"
+        "python -c 'from lamella.errors import SlideError as E;"
+        " raise E(\\"is torn\\", \\"a\\", \\"b\\")'"
 
 
 rule on_two_nodes:

@@ -1,9 +1,13 @@
 """What SLURM answers about jobs, read."""
 
+from pathlib import Path
+
 import pytest
 
 from lamella.errors import SlurmError
 from lamella.slurm.jobs import Source, duration_s, gpus_of, read_accounting, read_controller
+
+ANSWERS = Path(__file__).parent / "answers"
 
 
 def states(attempts):
@@ -68,6 +72,14 @@ def test_controller_knows_how_jobs_ended_but_not_what_they_used(controller):
     assert (two.comment, two.folder, two.asked_mib) == ("rule_two", "/study", 700.0)
     assert (two.cpu_s, two.max_rss_mib, two.measured) == (None, None, Source.NOBODY)
     assert next(each for each in found if each.number == "8").gpus == 1
+
+
+def test_gpus_that_a_job_asked_for_count_where_none_are_accounted_for():
+    # --gpus 1; --gpus-per-node 1 on two nodes; --gres gpu:1; --gpus-per-task 1 of two tasks
+    answer = (ANSWERS / "scontrol-gpus.txt").read_text()
+    assert [each.gpus for each in read_controller(answer)] == [1, 2, 1, 2]
+    typed = answer.replace("TresPerJob=gres:gpu:1", "TresPerJob=gres/gpu:a100=4")
+    assert [each.gpus for each in read_controller(typed)] == [4, 2, 1, 2]
 
 
 @pytest.mark.parametrize(

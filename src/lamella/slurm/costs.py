@@ -39,6 +39,7 @@ COLUMNS = (
 _RULE = re.compile(r"rule_(.+?)(?:_wildcards_(.*))?")
 _WORKER_NAME = re.compile(rf"{NAME_PREFIX}-(\w+)-[0-9a-f]{{8}}")
 _WORKER = "worker"
+_LOGS = Path("logs/slurm")
 _SETTLING_S = 20
 _BEFORE_LOG_S = 60
 _TRUST = (Source.LOG, Source.CONTROLLER, Source.ACCOUNTING)
@@ -113,7 +114,8 @@ class _Log:
 def renew_costs(root: Path, since_s: float | None = None) -> list[JobCost]:
     """Ask SLURM about the jobs of a results folder, and write what they cost to its table.
 
-    What SLURM has forgotten stays in the table as it was.
+    What SLURM has forgotten stays in the table as it was. Where no job was ever submitted, SLURM
+    is not asked.
 
     Args:
         root: The results folder.
@@ -125,7 +127,8 @@ def renew_costs(root: Path, since_s: float | None = None) -> list[JobCost]:
     logs = _logs(root)
     begins = [log.path.stat().st_mtime - _BEFORE_LOG_S for log in logs.values()]
     begins += [since_s] if since_s is not None else []
-    if not begins:
+    # Snakemake and the stages make this folder when they submit: without it nobody need be asked.
+    if not begins or not (root / _LOGS).exists():
         return read_costs(root)
     found = _known_to_slurm(root, logs, min(begins))
     missing = logs.keys() - {attempt.number for attempt in found}
@@ -156,7 +159,7 @@ def write_costs_to(path: Path, costs: Sequence[JobCost]) -> None:
 def _logs(root: Path) -> dict[str, _Log]:
     """Return the logs of Snakemake's jobs, and of workers, by the number of the job."""
     found = {}
-    folder = root / "logs/slurm"
+    folder = root / _LOGS
     for path in sorted(folder.glob("rule_*/**/*.log")):
         rule, *wildcards = path.relative_to(folder).parent.parts
         found[path.stem] = _Log(path, rule.removeprefix("rule_"), "_".join(wildcards))
@@ -184,12 +187,16 @@ def _asked(since_s: float) -> list[Attempt]:
     try:
         return read_accounting(ask("sacct", *words, f"--format={','.join(ACCOUNTING_FIELDS)}"))
     except SlurmError as error:
-        logger.info("costs: no accounting (%s); recent jobs only, by scontrol", error.what)
+        logger.info("no accounting: %s Recent jobs only, by scontrol", _one_line(error))
     try:
         return read_controller(ask("scontrol", "show", "job", "-o"))
     except SlurmError as error:
-        logger.warning("costs: %s", error)
+        logger.warning("%s", _one_line(error))
         return []
+
+
+def _one_line(error: SlurmError) -> str:
+    return " ".join(str(error).split())
 
 
 def _is_ours(attempt: Attempt, root: Path, logs: Mapping[str, _Log]) -> bool:

@@ -164,8 +164,20 @@ def test_reason_is_the_error_that_the_job_itself_has_told(root):
     assert costs["9"].reason == "a.svs: is torn. Mend it."
 
 
-def test_folder_in_which_no_job_ever_ran_gets_no_table(tmp_path, slurm_says):
-    assert renew_costs(tmp_path / "results") == []
-    slurm_says(sacct=None, scontrol="No jobs in the system\n")
-    assert renew_costs(tmp_path / "results", 1795649066.0) == []
+def test_folder_in_which_no_job_ever_ran_gets_no_table(tmp_path, accounting, slurm_says):
+    # Where nothing was submitted nobody is asked, whatever there is to tell.
+    slurm_says(sacct=accounting.replace("/study", str(tmp_path.resolve())))
+    assert renew_costs(tmp_path / "results", SUBMITTED_S) == []
     assert not (tmp_path / "results").exists()
+    (tmp_path / "results/logs/slurm").mkdir(parents=True)
+    assert len(renew_costs(tmp_path / "results", SUBMITTED_S)) == 10
+    assert renew_costs(tmp_path / "others", SUBMITTED_S) == []
+
+
+def test_slurm_that_does_not_answer_costs_one_line(root, slurm_says, caplog):
+    slurm_says(sacct=None, scontrol=None)
+    states = {cost.job.state for cost in renew_costs(root)}
+    assert states == {"UNKNOWN"}
+    (record,) = (each for each in caplog.records if each.levelname == "WARNING")
+    assert "scontrol show job -o: SLURM does not answer" in record.message
+    assert "\n" not in record.message

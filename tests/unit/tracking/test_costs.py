@@ -29,6 +29,7 @@ def sacct(working_folder, monkeypatch):
     """A cluster that has run a job of an earlier run, and two attempts of a job of this one."""
     folder = working_folder / "bin"
     folder.mkdir()
+    (working_folder / "results/logs/slurm").mkdir(parents=True)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
     def job(number: int, state: str, submitted_s: float, run: str = "lamella_u") -> list[str]:

@@ -36,7 +36,7 @@ rule build_report:
     params:
         study=SETTINGS.study,
         # What jobs cost is known after them, and no input: the end of the run renews the section.
-        results="results",
+        results=subpath(output.page, ancestor=2),
         settings=without_replanning(SETTINGS),
         revision=report_room.REVISION,
     script:

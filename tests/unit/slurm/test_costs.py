@@ -139,6 +139,7 @@ def test_job_without_a_log_is_known_by_its_comment_or_its_name(root, accounting,
     rows = (
         line.format("20", "lamella_u1", "COMPLETED", here, "rule_train_model_wildcards_thin_1"),
         line.format("21", "lamella-segment_tissue-0a1b2c3d", "CANCELLED by 0", here, ""),
+        line.format("23", "lamella-segment_tissue-0a1b2c3d", "COMPLETED", here, ""),
         line.format("22", "lamella_u1", "COMPLETED", here, ""),
     )
     slurm_says(sacct="\n".join((header, *rows)) + "\n")
@@ -147,6 +148,8 @@ def test_job_without_a_log_is_known_by_its_comment_or_its_name(root, accounting,
     assert (costs["21"].rule, costs["21"].wildcards) == ("segment_tissue", "worker")
     # A stage ends its workers when it is done.
     assert (costs["21"].is_good, costs["21"].reason) == (True, "")
+    # Another worker is no second try.
+    assert (costs["21"].attempt, costs["23"].attempt) == (1, 1)
     assert costs["22"].rule == "unknown"
     assert costs["20"].job.asked_mib == 8192.0
 

@@ -14,7 +14,10 @@ ACCOUNTING_FIELDS = (
 )
 """What is asked of ``sacct``, in this order; times as seconds since 1970, memory in KiB."""
 
-_UNDER_WAY = {"CONFIGURING", "COMPLETING", "PENDING", "RUNNING", "SUSPENDED", "REQUEUE_HOLD"}
+_UNDER_WAY = {
+    *("CONFIGURING", "COMPLETING", "PENDING", "REQUEUE_FED", "REQUEUE_HOLD", "RESIZING"),
+    *("RUNNING", "SIGNALING", "SPECIAL_EXIT", "STAGE_OUT", "STOPPED", "SUSPENDED"),
+}
 
 _KIB = {"K": 1.0, "M": 2.0**10, "G": 2.0**20, "T": 2.0**30}
 

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from lamella.cli import main
 from lamella.slurm.costs import read_costs, renew_costs
 from lamella.slurm.jobs import Source
 from lamella.stores.tables import read_table
@@ -184,3 +185,18 @@ def test_slurm_that_does_not_answer_costs_one_line(root, slurm_says, caplog):
     (record,) = (each for each in caplog.records if each.levelname == "WARNING")
     assert "scontrol show job -o: SLURM does not answer" in record.message
     assert "\n" not in record.message
+
+
+def test_command_prints_rules_reasons_and_hints_and_writes_both_tables(root, capsys):
+    assert main(["costs", str(root)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:3] == ["good", "1", "0"]
+    assert "slow, attempt 1, job 3: time limit of 1 min" in lines
+    assert any(line.startswith("big: memory: 2 attempts had too little") for line in lines)
+    rules = {row["rule"]: row for row in read_table(root / "jobs/rules.tsv")}
+    assert (rules["again"]["jobs"], rules["again"]["attempts"], rules["again"]["failed"]) == (
+        "1",
+        "2",
+        "0",
+    )
+    assert len(read_costs(root)) == 10

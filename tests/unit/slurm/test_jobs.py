@@ -58,6 +58,14 @@ def test_job_on_a_gpu_has_its_gpus_and_who_cancelled_a_job_is_known(accounting):
     assert {number: job.ended_by for number, job in jobs.items() if job.ended_by} == {"4": "0"}
 
 
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "COMPLETING", "SIGNALING", "SUSPENDED"])
+def test_job_that_is_still_there_has_not_ended(accounting, state):
+    first = read_accounting(accounting.replace("lamella_u1|COMPLETED", f"lamella_u1|{state}"))[0]
+    assert not first.is_over
+    assert not first.is_complete
+    assert read_accounting(accounting)[0].is_over
+
+
 def test_a_comment_may_hold_the_separator(accounting):
     odd = accounting.replace("rule_good", "rule_a|b")
     assert read_accounting(odd)[0].comment == "rule_a|b"

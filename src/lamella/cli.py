@@ -77,6 +77,19 @@ def _add_input_commands(commands: Any) -> None:
     )
     importing.set_defaults(run=_import_patches)
 
+    plan = commands.add_parser(
+        "plan", help="estimate patches, disk, core, node and GPU hours before anything is submitted"
+    )
+    _add_results_folder(plan)
+    _add_configfiles(plan, "they are merged; the last one wins")
+    plan.add_argument(
+        "--tissue-share",
+        type=float,
+        default=0.3,
+        help="share of a slide without a mask that is taken for tissue (default: 0.3)",
+    )
+    plan.set_defaults(run=_plan)
+
     relocate = commands.add_parser("relocate", help="find slides that moved, mend the slide table")
     relocate.add_argument("table", type=Path, help="the slide table, such as config/slides.tsv")
     relocate.add_argument("root", type=Path, help="the folder that the slides lie in now")
@@ -96,6 +109,10 @@ def _add_result_commands(commands: Any) -> None:
     status = commands.add_parser("status", help="show what lies in the results, stage by stage")
     _add_results_folder(status)
     status.set_defaults(run=_status)
+
+    costs = commands.add_parser("costs", help="ask SLURM what the jobs cost, and why some failed")
+    _add_results_folder(costs)
+    costs.set_defaults(run=_costs)
 
     retry = commands.add_parser("retry", help="let the next run try quarantined slides again")
     _add_results_folder(retry)
@@ -122,13 +139,7 @@ def _add_other_commands(commands: Any) -> None:
 
     sync = commands.add_parser("sync-tracking", help="send the records that MLflow lacks")
     _add_results_folder(sync)
-    sync.add_argument(
-        "--configfile",
-        type=Path,
-        nargs="+",
-        default=[Path("config/config.yaml")],
-        help="config files whose section `tracking` says where to; the last one wins",
-    )
+    _add_configfiles(sync, "their section `tracking` says where to; the last one wins")
     sync.set_defaults(run=_sync_tracking)
 
     doctor = commands.add_parser("doctor", help="ask the cluster what Lamella needs to know of it")
@@ -161,6 +172,16 @@ def _add_results_folder(command: argparse.ArgumentParser) -> None:
         nargs="?",
         default=Path("results"),
         help="the results folder (default: results)",
+    )
+
+
+def _add_configfiles(command: argparse.ArgumentParser, meaning: str) -> None:
+    command.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[Path("config/config.yaml")],
+        help=f"config files; {meaning}",
     )
 
 
@@ -206,6 +227,14 @@ def _status(options: argparse.Namespace) -> None:
         print(line)
 
 
+def _costs(options: argparse.Namespace) -> None:
+    from lamella.report.costs import tell_costs
+    from lamella.slurm.rule_costs import cost_lines
+
+    for line in cost_lines(tell_costs(options.folder)):
+        print(line)
+
+
 def _import_patches(options: argparse.Namespace) -> None:
     from lamella.patches.import_patches import import_patches
     from lamella.patches.imported import ImportOptions
@@ -243,6 +272,15 @@ def _clean(options: argparse.Namespace) -> None:
         logger.info("%d files deleted", len(orphans))
     else:
         logger.info("%d files belong to no slide; --delete deletes them", len(orphans))
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from lamella.planning.plan import plan_study
+
+    # Not which reader opens which slide.
+    logging.getLogger("lamella.slides").setLevel(logging.WARNING)
+    for line in plan_study(options.configfile, options.folder, tissue_share=options.tissue_share):
+        print(line)
 
 
 def _relocate(options: argparse.Namespace) -> None:

@@ -16,7 +16,9 @@ def test_help_names_every_command(capsys):
     for command in (
         "draw-cohort",
         "check",
+        "costs",
         "import-patches",
+        "plan",
         "engines",
         "compare-runs",
         "sync-tracking",

@@ -1,6 +1,7 @@
 """What all rules share: the settings, checked before any job is planned, and the tracked run."""
 
 import platform
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -20,6 +21,7 @@ from lamella import (
 from lamella import report as report_room  # "report" is a word of Snakemake's
 from lamella.config import load_config, load_slides
 from lamella.errors import LamellaError
+from lamella.report.costs import tell_run_costs
 from lamella.settings import Device
 from lamella.slides.identity import files_state
 from lamella.tracking.sync import close_workflow_run
@@ -100,6 +102,13 @@ def several_nodes(training):
     return {"nodes": training.nodes, "mpi": "srun", "tasks_per_gpu": 0, **tasks}
 
 
+def end_run(*, succeeded):
+    """Tell what the run's SLURM jobs cost and why some failed, and close its record."""
+    for line in tell_run_costs(Path("results")):
+        print(line, file=sys.stderr)
+    close_workflow_run(Path("results"), SETTINGS.tracking, succeeded=succeeded)
+
+
 wildcard_constraints:
     run=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     seed=r"\d+",
@@ -125,8 +134,8 @@ onstart:
 
 
 onsuccess:
-    close_workflow_run(Path("results"), SETTINGS.tracking, succeeded=True)
+    end_run(succeeded=True)
 
 
 onerror:
-    close_workflow_run(Path("results"), SETTINGS.tracking, succeeded=False)
+    end_run(succeeded=False)

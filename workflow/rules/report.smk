@@ -1,7 +1,7 @@
 """The report, and the last word of a run.
 
 Reads    what all layers wrote
-Writes   results/report/index.html
+Writes   results/report/index.html (at the end of the run, its section on jobs again)
          results/failures.tsv (slide stage error; without rows where all is well)
 """
 
@@ -36,6 +36,8 @@ rule build_report:
         runtime=30,
     params:
         study=SETTINGS.study,
+        # What jobs cost is known after them, and no input: the end of the run renews the section.
+        results=subpath(output.page, ancestor=2),
         settings=without_replanning(SETTINGS),
         revision=report_room.REVISION,
     script:

@@ -2,11 +2,9 @@
 
 import logging
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from lamella.charts import bar
@@ -21,8 +19,11 @@ from lamella.report.engines import (
 from lamella.report.explanations import explanation_section
 from lamella.report.facts import PLACES, flat, versions
 from lamella.report.inputs import ReportInputs
+from lamella.report.jobs import jobs_html
 from lamella.report.predictions import prediction_section
+from lamella.report.template import own_file, template
 from lamella.report.training import training_section
+from lamella.slurm.costs import read_costs
 from lamella.stores.atomic import write_text
 
 logger = logging.getLogger(__name__)
@@ -44,9 +45,9 @@ def build_report(
     """
     index = read_index(inputs.index)
     benchmark = benchmark_section(inputs.benchmark)
-    text = _template().render(
+    text = template("page.html").render(
         study=study,
-        style=Markup(_own_file("page.css")),  # noqa: S704 - our own file
+        style=Markup(own_file("page.css")),  # noqa: S704 - our own file
         cohort=cohort_section(inputs, index),
         runs=training_section(inputs.metrics, inputs.summary),
         parity=parity_section(inputs.parity),
@@ -55,6 +56,7 @@ def build_report(
         conditions=benchmark_conditions(benchmark),
         predictions=prediction_section(inputs.scores, page),
         explanations=explanation_section(inputs.explanations),
+        jobs=Markup(jobs_html(read_costs(inputs.results))),  # noqa: S704 - escaped already
         settings=list(flat(settings)),
         versions=versions(),
         places=PLACES,
@@ -62,14 +64,3 @@ def build_report(
     )
     write_text(page, text)
     logger.info("%s: %.1f MiB", page, page.stat().st_size / 2**20)
-
-
-def _template() -> Any:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_own_file("page.html"))
-
-
-def _own_file(name: str) -> str:
-    return files("lamella.report").joinpath(name).read_text(encoding="utf-8")

@@ -27,6 +27,7 @@ PLACES = (
     ("../interpret/", "explanations"),
     ("../benchmark/summary.tsv", "the engines, timed"),
     ("../failures.tsv", "quarantined slides"),
+    ("../jobs/", "what the SLURM jobs cost"),
     ("../mlflow/", "the tracking store; open it with mlflow ui"),
     ("../logs/", "what every job said"),
 )

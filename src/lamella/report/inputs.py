@@ -23,6 +23,7 @@ class ReportInputs:
         scores: ``scores.tsv`` of every run.
         explanations: ``explanations.tsv`` of every run.
         benchmark: Figures of the engines.
+        results: The results folder, for the jobs that are known when the page is made.
     """
 
     slides: Path
@@ -38,3 +39,4 @@ class ReportInputs:
     scores: Sequence[Path]
     explanations: Sequence[Path]
     benchmark: Path
+    results: Path

@@ -6,6 +6,7 @@ sends one sends its workflow run before it.
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,39 @@ def start_workflow_run(study: str, config: dict[str, Any]) -> str:
 def finish_workflow_run(*, succeeded: bool) -> None:
     """Note that the workflow run has ended; ``sync_tracking`` tells MLflow."""
     _end_current(RunStatus.FINISHED if succeeded else RunStatus.FAILED)
+
+
+def begun_s() -> float | None:
+    """Return when the current workflow run began, seconds since 1970; ``None`` without one.
+
+    Raises:
+        TrackingError: its record is damaged.
+    """
+    current = current_workflow_run()
+    if not current:
+        return None
+    return read_record(workflow_folder(current["id"])).started_ms / 1000
+
+
+def add_to_workflow_run(metrics: Mapping[str, float], artifacts: Sequence[str]) -> None:
+    """Add figures and files to the record of the current workflow run; nothing without one.
+
+    Args:
+        metrics: Figures by name.
+        artifacts: Files in the record's folder, already there.
+
+    Raises:
+        TrackingError: its record is damaged.
+    """
+    current = current_workflow_run()
+    if not current:
+        return
+    folder = workflow_folder(current["id"])
+    record = read_record(folder)
+    known = {metric.key for metric in record.metrics}
+    record.add_metrics({key: value for key, value in metrics.items() if key not in known})
+    record.artifacts += [name for name in artifacts if name not in record.artifacts]
+    write_record(record, folder)
 
 
 def current_workflow_run() -> dict[str, str]:

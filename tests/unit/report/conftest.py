@@ -62,6 +62,7 @@ def small_run(tmp_path):
         scores=[tmp_path / "predict/thin/scores.tsv"],
         explanations=[tmp_path / "interpret/thin/grad_cam/explanations.tsv"],
         benchmark=tmp_path / "benchmark/summary.tsv",
+        results=tmp_path,
     )
     return Folder(inputs, tmp_path / "report/index.html")
 

@@ -88,6 +88,14 @@ localrules:
     check_failures,
 
 
+# Then the stages only watch over the SLURM jobs of their workers.
+if SETTINGS.fleet.cluster == "slurm":
+
+    localrules:
+        segment_tissue,
+        extract_patches,
+
+
 onstart:
     # scripts/run_workflow.sh takes away no lock of a run on another machine.
     Path(".snakemake/lamella-run").write_text(platform.node() + "\n")

@@ -28,6 +28,7 @@ from lamella.slides.openslide_source import OPENSLIDE_VERSION
 from lamella.slides.reader import SlideReader
 from lamella.slides.resolution import ReadPlan
 from lamella.slides.settings import ReadingSettings
+from lamella.slurm.settings import DEFAULT_SITE, SiteSettings
 from lamella.stain.normalise import Normaliser, Target, fit_normaliser, read_target
 from lamella.stain.settings import StainMethod
 from lamella.stores.codec import Storage
@@ -90,6 +91,7 @@ def extract_patches(
     settings: PatchSettings,
     fleet: FleetSettings,
     reading: ReadingSettings,
+    site: SiteSettings = DEFAULT_SITE,
 ) -> None:
     """Write ``slides/{slide}.h5`` beside the manifest, for every slide with a tissue mask.
 
@@ -101,6 +103,7 @@ def extract_patches(
         settings: What is cut and how it is stored.
         fleet: Workers.
         reading: How slide files are read.
+        site: The cluster, where the workers are SLURM jobs.
 
     Raises:
         SettingsError: the stain reference cannot be used.
@@ -109,7 +112,15 @@ def extract_patches(
     rows = read_manifest(masks)
     common = _Common.of(settings, reading, masks.parent, mask_mpp, folder=manifest.parent)
     plan = [_plan(slide, rows[slide.slide], common) for slide in read_slides(slides)]
-    run_stage(STAGE, extract_slide, plan, manifest=manifest, stored=read_stored, settings=fleet)
+    run_stage(
+        STAGE,
+        extract_slide,
+        plan,
+        manifest=manifest,
+        stored=read_stored,
+        settings=fleet,
+        site=site,
+    )
 
 
 def _plan(slide: Slide, mask: ManifestRow, common: _Common) -> SlideTask | ManifestRow:

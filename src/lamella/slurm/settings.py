@@ -36,3 +36,6 @@ class SiteSettings(Settings):
 
     container: Path | None = None
     """Image in which all jobs run, such as `lamella.sif`; null: the environment `.venv`."""
+
+
+DEFAULT_SITE = SiteSettings()

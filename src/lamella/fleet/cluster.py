@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import dask
 from distributed import Client, LocalCluster
 
+from lamella.fleet.scratch import SCRATCH_VARIABLE, site_scratch
 from lamella.fleet.settings import ClusterKind, FleetSettings
 from lamella.slurm.settings import SiteSettings
 
@@ -60,7 +61,7 @@ def workers(stage: str, settings: FleetSettings, site: SiteSettings, most: int) 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with dask.config.set(config):
         if settings.cluster is ClusterKind.LOCAL:
-            with _local_workers(settings, most) as crew:
+            with _local_workers(settings, site, most) as crew:
                 yield crew
         else:
             # Only here: it needs dask-jobqueue, and the other way round this module.
@@ -71,10 +72,11 @@ def workers(stage: str, settings: FleetSettings, site: SiteSettings, most: int) 
 
 
 @contextmanager
-def _local_workers(settings: FleetSettings, most: int) -> Iterator[Crew]:
+def _local_workers(settings: FleetSettings, site: SiteSettings, most: int) -> Iterator[Crew]:
     count = max(1, min(settings.max_workers, most))
+    folder = site_scratch(site) if settings.stage_slides else None
     with (
-        tempfile.TemporaryDirectory(prefix="lamella-fleet-") as scratch,
+        tempfile.TemporaryDirectory(prefix="lamella-fleet-", dir=folder) as scratch,
         LocalCluster(
             n_workers=count,
             threads_per_worker=1,
@@ -85,6 +87,7 @@ def _local_workers(settings: FleetSettings, most: int) -> Iterator[Crew]:
             dashboard_address="127.0.0.1:0",
             worker_dashboard_address=None,
             local_directory=scratch,
+            env={SCRATCH_VARIABLE: scratch},
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,

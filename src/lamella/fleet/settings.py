@@ -44,6 +44,14 @@ class FleetSettings(Settings):
     processor time: the file is damaged and made anew; of waiting: its file system is away and the
     run stops."""
 
+    stage_slides: bool = False
+    """Whether slides whose patches are cut are copied to the node's own disk first
+    (`site.scratch`, else `$TMPDIR`), where a shared file system is slow at reading tile by tile."""
+
+    stage_gib: float = Field(default=20.0, gt=0.0)
+    """Larger slides, in GiB, are not copied; each worker keeps one copy at a time. Slides for which
+    the disk has no room, and formats of several files, are read where they are."""
+
     max_failed_share: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of quarantined slides above which the run fails at its very end; 0 is strict."""
 
@@ -51,6 +59,11 @@ class FleetSettings(Settings):
     def cores(self) -> int:
         """How many cores a stage's own job shall have."""
         return 1 if self.cluster is ClusterKind.SLURM else self.max_workers
+
+    @property
+    def staged_bytes(self) -> int:
+        """Size of the largest slide that is copied to the node; 0: none is."""
+        return int(self.stage_gib * 2**30) if self.stage_slides else 0
 
     def on(self, device: Device) -> Self:
         """Return the settings for work on a device: workers on a GPU stay where the GPU is."""

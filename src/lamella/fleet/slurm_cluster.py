@@ -26,6 +26,7 @@ from distributed.security import Security
 
 from lamella.errors import LamellaError, SettingsError, SlurmError
 from lamella.fleet.cluster import Crew
+from lamella.fleet.scratch import SCRATCH_VARIABLE
 from lamella.fleet.settings import FleetSettings
 from lamella.slurm.commands import ask
 from lamella.slurm.job import ENDING
@@ -54,6 +55,8 @@ _NANNIES_MIB = 512
 _RENEW_S = 1.0
 _LOOK_S = 10.0
 _SOON_S = 2.0
+# Jobs in a second: every site has others, too.
+_MOST_SUBMITTED = 10
 _LINE_S = 60.0
 _LONGEST_PAUSE_S = 300.0
 _MOST_BARREN = 3
@@ -201,7 +204,7 @@ class _WorkerJobs(SLURMCluster):
         """Plan as many jobs as there is work for."""
         jobs = -(-self.wanted // self._processes)
         if len(self.worker_spec) < jobs and time.monotonic() >= self._next_try:
-            for _ in range(jobs - len(self.worker_spec)):
+            for _ in range(min(jobs - len(self.worker_spec), _MOST_SUBMITTED)):
                 self.worker_spec.update(self.new_worker_spec())  # type: ignore[no-untyped-call]
         idle = self._idle()[: max(0, len(self.worker_spec) - jobs)]
         if idle:
@@ -375,7 +378,7 @@ def _job_options(
         "job_mem": f"{memory_mib + _NANNIES_MIB}M",
         "python": sys.executable,
         "death_timeout": _DEATH_S,
-        "local_directory": '"$LAMELLA_SCRATCH"',
+        "local_directory": f'"${SCRATCH_VARIABLE}"',
         "log_directory": None,
         "job_extra_directives": directives,
         "job_script_prologue": _prologue(site),
@@ -389,9 +392,9 @@ def _prologue(site: SiteSettings) -> list[str]:
     """Return the lines of a job's script before its workers start: a folder that ends with it."""
     scratch = site.scratch or "${TMPDIR:-/tmp}"
     return [
-        f'export LAMELLA_SCRATCH="{scratch}/lamella-$SLURM_JOB_ID"',
-        'mkdir -p "$LAMELLA_SCRATCH" || exit 1',
-        "trap 'rm -rf \"$LAMELLA_SCRATCH\"' EXIT",
+        f'export {SCRATCH_VARIABLE}="{scratch}/lamella-$SLURM_JOB_ID"',
+        f'mkdir -p "${SCRATCH_VARIABLE}" || exit 1',
+        f"trap 'rm -rf \"${SCRATCH_VARIABLE}\"' EXIT",
         "export DASK_DISTRIBUTED__WORKER__DAEMON=False",
         "export DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT=60s",
         # SlideWorker pauses itself; Dask would wake it.

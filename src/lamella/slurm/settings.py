@@ -26,7 +26,7 @@ class SiteSettings(Settings):
     """Quality of service to ask for; null: the account's own."""
 
     scratch: Path | None = None
-    """Folder on each node's own disk, such as `$TMPDIR`; null: nothing is copied to the nodes."""
+    """Folder on each node's own disk for what ends with a job; null: `$TMPDIR`, else `/tmp`."""
 
     interface: str | None = None
     """Network interface by which nodes reach each other, such as `ib0`; null: as names resolve."""

@@ -1,5 +1,6 @@
 """A stage whose workers are SLURM jobs."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from lamella.tissue.settings import TissueSettings
 pytestmark = [pytest.mark.integration, pytest.mark.slurm, pytest.mark.alone]
 
 REPOSITORY = Path(__file__).parents[3]
+START = Path(__file__).parent / "start.sh"
 STAGE = Path(__file__).parent / "programs" / "stub_stage.py"
 SITE = SiteSettings(partition="cpu", interface="lo", walltime_min=5)
 FLEET = FleetSettings(
@@ -40,7 +42,9 @@ def inside(cluster, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def make_patches(cohort: Path, folder: Path, fleet: FleetSettings) -> None:
+def make_patches(
+    cohort: Path, folder: Path, fleet: FleetSettings, site: SiteSettings = SITE
+) -> None:
     masks, manifest = folder / "masks/manifest.tsv", folder / "patches/manifest.tsv"
     tissue, reading = TissueSettings(), ReadingSettings()
     segment_tissue(
@@ -50,7 +54,7 @@ def make_patches(cohort: Path, folder: Path, fleet: FleetSettings) -> None:
         settings=tissue,
         fleet=fleet,
         reading=reading,
-        site=SITE,
+        site=site,
     )
     extract_patches(
         slides=cohort,
@@ -60,7 +64,7 @@ def make_patches(cohort: Path, folder: Path, fleet: FleetSettings) -> None:
         settings=PatchSettings(mpp=1.0, size_px=64),
         fleet=fleet,
         reading=reading,
-        site=SITE,
+        site=site,
     )
 
 
@@ -75,7 +79,10 @@ def test_worker_jobs_make_what_processes_of_this_machine_make(cluster, tmp_path)
     table = tmp_path / "drawn/slides.tsv"
     local = FLEET.model_copy(update={"cluster": ClusterKind.LOCAL})
     make_patches(table, tmp_path / "local", local)
-    make_patches(table, tmp_path / "slurm", FLEET)
+    # Copied to the nodes, too: into a folder that this machine's processes do not use.
+    site = SITE.model_copy(update={"scratch": tmp_path / "scratch"})
+    staging = FLEET.model_copy(update={"stage_slides": True})
+    make_patches(table, tmp_path / "slurm", staging, site)
     for manifest in ("masks/manifest.tsv", "masks/quality.tsv", "patches/manifest.tsv"):
         there = (tmp_path / "slurm" / manifest).read_bytes()
         assert there == (tmp_path / "local" / manifest).read_bytes()
@@ -87,6 +94,7 @@ def test_worker_jobs_make_what_processes_of_this_machine_make(cluster, tmp_path)
         assert all(here[name].tobytes() == there[name].tobytes() for name in here)
         assert len(here["x"]) > 0
     cluster.wait_until_empty()
+    assert list((tmp_path / "scratch").iterdir()) == []
     logs = [path.parent.name for path in (tmp_path / "results/logs/slurm/fleet").glob("*/*.log")]
     assert sorted(logs) == ["extract_patches", "segment_tissue"]
 
@@ -97,10 +105,17 @@ class Stage:
     def __init__(self, cluster, folder: Path) -> None:
         self.cluster, self.folder = cluster, folder
 
-    def start(self, slides: int, seconds: float, *share: str, site: SiteSettings = SITE) -> None:
+    def start(
+        self,
+        slides: int,
+        seconds: float,
+        *share: str,
+        site: SiteSettings = SITE,
+        fleet: FleetSettings = FLEET,
+    ) -> None:
         words = [
             *(sys.executable, STAGE, self.folder, slides, seconds),
-            *(FLEET.model_dump_json(), site.model_dump_json(), *share),
+            *(fleet.model_dump_json(), site.model_dump_json(), *share),
         ]
         self.process = subprocess.Popen(
             list(map(str, words)),
@@ -116,7 +131,14 @@ class Stage:
         return [(slide, job) for slide, job in (line.split() for line in lines)]
 
     def log(self) -> str:
-        return (self.folder / "stage.log").read_text()
+        path = self.folder / "stage.log"
+        return path.read_text() if path.exists() else ""
+
+    def error(self) -> str:
+        """Return the one line that says why the stage ended."""
+        assert self.end() == 1
+        (line,) = [line for line in self.log().splitlines() if "ERROR" in line]
+        return line
 
     def end(self) -> int:
         return self.process.wait(timeout=120)
@@ -175,19 +197,50 @@ def test_interrupted_stage_takes_its_worker_jobs_back(cluster, stage, number):
 @pytest.mark.faults
 def test_what_sbatch_refuses_is_said_in_one_line(cluster, stage):
     stage.start(1, 0.0, site=SITE.model_copy(update={"partition": "nowhere"}))
-    assert stage.end() == 1
-    (line,) = [line for line in stage.log().splitlines() if "ERROR" in line]
-    assert "sbatch: SLURM refuses a worker job (invalid partition specified: nowhere" in line
+    refused = "sbatch: SLURM refuses a worker job (invalid partition specified: nowhere"
+    assert refused in stage.error()
     assert cluster.jobs() == []
 
 
 @pytest.mark.faults
 def test_jobs_that_end_without_a_worker_stop_the_stage(cluster, stage):
     stage.start(1, 0.0, site=SITE.model_copy(update={"scratch": Path("/proc/none")}))
-    assert stage.end() == 1
-    (line,) = [line for line in stage.log().splitlines() if "ERROR" in line]
-    assert "3 worker jobs in a row ended before a worker reported" in line
+    assert "3 worker jobs in a row ended before a worker reported" in stage.error()
     cluster.wait_until_empty()
+
+
+@pytest.mark.faults
+def test_stage_that_gets_no_node_says_what_its_jobs_wait_for(cluster, stage):
+    other = cluster.ask("sbatch", "--parsable", "-N2", "--exclusive", "--wrap", "sleep 600")
+    try:
+        stage.start(1, 0.0, fleet=FLEET.model_copy(update={"queue_limit_min": 1}))
+        said = "there was no worker in 1 min: 1 worker jobs wait in the queue (1 for Resources)"
+        assert said in stage.error()
+        assert cluster.jobs() == [other]
+    finally:
+        cluster.ask("scancel", other)
+    cluster.wait_until_empty()
+
+
+@pytest.mark.faults
+def test_stage_outlives_a_controller_that_is_away_for_a_while(cluster, stage):
+    os.kill(int((cluster.folder / "run/slurmctld.pid").read_text()), signal.SIGTERM)
+    try:
+        cluster.wait_for(lambda: not answers(cluster), "the controller's end")
+        stage.start(4, 0.5)
+        cluster.wait_for(lambda: "Tried again" in stage.log(), "a stage that notices it")
+    finally:
+        subprocess.run([START, cluster.folder], check=True, stderr=subprocess.DEVNULL)
+    assert stage.end() == 0, stage.log()
+    assert stage.statuses() == {Status.DONE: 4}
+    cluster.wait_until_empty()
+
+
+def answers(cluster) -> bool:
+    """Return whether SLURM's controller is there."""
+    words = ["scontrol", "ping"]
+    ended = subprocess.run(words, env=cluster.environment, capture_output=True, check=False)
+    return ended.returncode == 0
 
 
 @pytest.mark.faults

@@ -211,7 +211,9 @@ def test_jobs_that_end_without_a_worker_stop_the_stage(cluster, stage):
 
 @pytest.mark.faults
 def test_stage_that_gets_no_node_says_what_its_jobs_wait_for(cluster, stage):
-    other = cluster.ask("sbatch", "--parsable", "-N2", "--exclusive", "--wrap", "sleep 600")
+    other = cluster.ask(
+        "sbatch", "--parsable", "-N2", "--exclusive", "-o/dev/null", "--wrap", "sleep 600"
+    )
     try:
         stage.start(1, 0.0, fleet=FLEET.model_copy(update={"queue_limit_min": 1}))
         said = "there was no worker in 1 min: 1 worker jobs wait in the queue (1 for Resources)"

@@ -37,6 +37,8 @@ from lamella.stores.stored import Stored
 from lamella.tissue.segment import SegmentJob, segment_slide
 from lamella.tissue.settings import TissueSettings
 
+STAGES = 2
+"""That a slide passes through: its tissue, its patches."""
 NODES = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -212,7 +214,7 @@ class Assumed:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a mean slide costs: ``own_s`` in the one scheduler, ``work_s`` in one worker."""
+    """What a mean slide costs in both stages: the one scheduler, and one worker."""
 
     own_s: float
     work_s: float
@@ -338,8 +340,8 @@ def main() -> None:
         print(f"\nstorage {storage}: a drawn slide, {arguments.edge_px} px, {patches} patches")
         print(f"tissue {tissue}\npatches {cut}")
         cost = Cost(
-            own_s=per_stub(few, all_).own_s,
-            start_s=statistics.median(stage.start_s for stage in (few, fifth, all_)),
+            own_s=STAGES * per_stub(few, all_).own_s,
+            start_s=STAGES * statistics.median(stage.start_s for stage in (few, fifth, all_)),
             **cost_of(patches, tissue, cut, arguments.edge_px, assumed),
         )
         print_table(cost, assumed)

@@ -7,6 +7,7 @@ from lamella.logs import start_job_log
 from lamella.patches.settings import PatchSettings
 from lamella.predict.settings import PredictSettings
 from lamella.predict.slides import predict_slides
+from lamella.slurm.settings import SiteSettings
 from lamella.tracking.settings import TrackingSettings
 
 if __name__ == "__main__":  # Dask's spawned workers import this file again
@@ -24,4 +25,5 @@ if __name__ == "__main__":  # Dask's spawned workers import this file again
         patch_settings=PatchSettings(**snakemake.params.patch_settings),
         fleet=FleetSettings(**snakemake.params.fleet).within(snakemake.threads),
         tracking=TrackingSettings(**snakemake.params.tracking),
+        site=SiteSettings(**snakemake.params.site),
     )

@@ -7,6 +7,7 @@ from lamella.logs import start_job_log
 from lamella.patches.extract import extract_patches
 from lamella.patches.settings import PatchSettings
 from lamella.slides.settings import ReadingSettings
+from lamella.slurm.settings import SiteSettings
 
 if __name__ == "__main__":  # Dask's spawned workers import this file again
     start_job_log(snakemake.log[0])
@@ -18,4 +19,5 @@ if __name__ == "__main__":  # Dask's spawned workers import this file again
         settings=PatchSettings(**snakemake.params.settings),
         fleet=FleetSettings(**snakemake.params.fleet).within(snakemake.threads),
         reading=ReadingSettings(**snakemake.params.reading),
+        site=SiteSettings(**snakemake.params.site),
     )

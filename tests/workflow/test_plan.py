@@ -144,6 +144,7 @@ CHANGES = {
     "predict": ({"predict": {"top_share": 0.1}}, {"predict_slides": 1, **ENDS}),
     "benchmark": ({"benchmark": {"iterations": 70}}, {**TIMED, **ENDS}),
     "fleet": ({"fleet": {"max_workers": 3}}, {"check_failures": 1, "all": 1}),
+    "site": ({"site": {"account": "another", "walltime_min": 60}}, {}),
     "tracking": ({"tracking": {"timeout_s": 7}}, {"prepare_tracking": 1}),
 }
 
@@ -155,6 +156,25 @@ def test_changed_setting_replans_its_step_and_what_follows(finished_workplace, n
     answer = finished_workplace.snakemake("--dry-run", "--configfile", changed)
     assert answer.returncode == 0, answer.text
     assert answer.jobs == replanned
+
+
+def stages_with_cores(plan):
+    """Return the stages over slides that have more than one core."""
+    blocks = re.findall(r"^rule (\w+):\n(.*?)\n\n", plan.text, re.MULTILINE | re.DOTALL)
+    stages = {"segment_tissue", "extract_patches", "predict_slides"}
+    assert stages <= {rule for rule, _ in blocks}
+    return {rule for rule, block in blocks if rule in stages and "threads: 16" in block}
+
+
+def test_stages_over_slides_need_no_cores_while_slurm_runs_their_workers(workplace):
+    words = ("--dry-run", "--cores", "64")
+    assert len(stages_with_cores(workplace.snakemake(*words))) == 3
+    workplace.write_config({"fleet": {"cluster": "slurm"}})
+    assert stages_with_cores(workplace.snakemake(*words)) == set()
+    # Worker jobs have no GPU: the prediction is one job with it.
+    on_gpu = {"predict": {"device": "cuda"}, "parity": {"device": "cuda"}}
+    workplace.write_config({"fleet": {"cluster": "slurm"}, **on_gpu})
+    assert stages_with_cores(workplace.snakemake(*words)) == {"predict_slides"}
 
 
 def test_another_fold_makes_no_mask_and_no_patch_again(finished_workplace):

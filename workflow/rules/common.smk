@@ -125,8 +125,16 @@ localrules:
     check_failures,
 
 
+# Then the stages only watch over the SLURM jobs of their workers.
+if SETTINGS.fleet.cluster == "slurm":
+
+    localrules:
+        segment_tissue,
+        extract_patches,
+
+
 onstart:
-    if workflow.non_local_exec:
+    if workflow.non_local_exec or SETTINGS.fleet.cluster == "slurm":
         require_site()
     # scripts/run_workflow.sh takes away no lock of a run on another machine.
     Path(".snakemake/lamella-run").write_text(platform.node() + "\n")

@@ -22,7 +22,7 @@ rule segment_tissue:
         "results/logs/segment_tissue.log",
     benchmark:
         "results/timings/segment_tissue.tsv"
-    threads: SETTINGS.fleet.max_workers
+    threads: SETTINGS.fleet.cores
     resources:
         **at_site(Device.CPU),
         mem_mb=fleet_memory_mb,
@@ -35,6 +35,7 @@ rule segment_tissue:
             path for slide in SLIDES for path in (slide.path, slide.mask) if path
         ),
         fleet=without_replanning(SETTINGS.fleet),
+        site=without_replanning(SETTINGS.site),
         reading_revision=slides.REVISION,
         revision=tissue.REVISION,
     script:
@@ -52,7 +53,7 @@ rule extract_patches:
         "results/logs/extract_patches.log",
     benchmark:
         "results/timings/extract_patches.tsv"
-    threads: SETTINGS.fleet.max_workers
+    threads: SETTINGS.fleet.cores
     resources:
         **at_site(Device.CPU),
         mem_mb=fleet_memory_mb,
@@ -72,6 +73,7 @@ rule extract_patches:
             if path
         ),
         fleet=without_replanning(SETTINGS.fleet),
+        site=without_replanning(SETTINGS.site),
         reading_revision=slides.REVISION,
         revision=patches.REVISION,
     script:

@@ -5,6 +5,14 @@ Writes   results/predict/{run}/manifest.tsv  and beside it slides/{slide}.h5, he
          results/predict/{run}/scores.tsv
 """
 
+# Worker jobs have no GPU.
+PREDICTION_FLEET = SETTINGS.fleet.on(SETTINGS.predict.device)
+
+if PREDICTION_FLEET.cluster == "slurm":
+
+    localrules:
+        predict_slides,
+
 
 rule predict_slides:
     """Give every patch of every slide its probabilities: a heatmap and a score."""
@@ -24,7 +32,7 @@ rule predict_slides:
         "results/logs/predict_slides/{run}.log",
     benchmark:
         "results/timings/predict_slides/{run}.tsv"
-    threads: SETTINGS.fleet.max_workers
+    threads: PREDICTION_FLEET.cores
     resources:
         **at_site(SETTINGS.predict.device),
         mem_mb=fleet_memory_mb,
@@ -33,7 +41,8 @@ rule predict_slides:
         folder=subpath(input.parity, parent=True),
         settings=SETTINGS.predict.as_params(),
         patch_settings=SETTINGS.patches.as_params(),
-        fleet=without_replanning(SETTINGS.fleet),
+        fleet=without_replanning(PREDICTION_FLEET),
+        site=without_replanning(SETTINGS.site),
         tracking=without_replanning(SETTINGS.tracking),
         revision=predict.REVISION,
     script:

@@ -4,11 +4,14 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import dask
 from distributed import Client, LocalCluster
 
-from lamella.fleet.settings import FleetSettings
+from lamella.fleet.scratch import SCRATCH_VARIABLE, site_scratch
+from lamella.fleet.settings import ClusterKind, FleetSettings
+from lamella.slurm.settings import SiteSettings
 
 # Dask's own report of a failed task is silenced: the manifest and our log tell it once.
 _DASK = {
@@ -22,20 +25,58 @@ _DASK = {
 }
 
 
+@dataclass
+class Crew:
+    """The workers of a stage.
+
+    Attributes:
+        client: Gives them work.
+        count: How many there are at most.
+    """
+
+    client: Client
+    count: int
+
+    def want(self, slides: int) -> None:
+        """Say how many slides are left; workers that nobody needs any more may go."""
+
+    def check(self) -> None:
+        """Raise when there will be no workers."""
+
+
 @contextmanager
-def workers(settings: FleetSettings, most: int) -> Iterator[tuple[Client, int]]:
-    """Yield a client of a running cluster and its number of workers; stop it afterwards.
+def workers(stage: str, settings: FleetSettings, site: SiteSettings, most: int) -> Iterator[Crew]:
+    """Yield running workers; stop them afterwards, whatever happens.
 
     Args:
+        stage: Whose workers they are, for names and logs.
         settings: Where the workers run and what they may use.
+        site: The cluster on which they run, where they are SLURM jobs.
         most: More workers than this would have nothing to do.
+
+    Raises:
+        SlurmError: SLURM gives none.
     """
-    count = max(1, min(settings.max_workers, most))
     config = {**_DASK, "distributed.scheduler.allowed-failures": settings.attempts - 1}
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with dask.config.set(config):
+        if settings.cluster is ClusterKind.LOCAL:
+            with _local_workers(settings, site, most) as crew:
+                yield crew
+        else:
+            # Only here: it needs dask-jobqueue, and the other way round this module.
+            from lamella.fleet.slurm_cluster import slurm_workers
+
+            with slurm_workers(stage, settings, site, most) as crew:
+                yield crew
+
+
+@contextmanager
+def _local_workers(settings: FleetSettings, site: SiteSettings, most: int) -> Iterator[Crew]:
+    count = max(1, min(settings.max_workers, most))
+    folder = site_scratch(site) if settings.stage_slides else None
     with (
-        dask.config.set(config),
-        tempfile.TemporaryDirectory(prefix="lamella-fleet-") as scratch,
+        tempfile.TemporaryDirectory(prefix="lamella-fleet-", dir=folder) as scratch,
         LocalCluster(
             n_workers=count,
             threads_per_worker=1,
@@ -46,8 +87,9 @@ def workers(settings: FleetSettings, most: int) -> Iterator[tuple[Client, int]]:
             dashboard_address="127.0.0.1:0",
             worker_dashboard_address=None,
             local_directory=scratch,
+            env={SCRATCH_VARIABLE: scratch},
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
     ):
-        yield client, count
+        yield Crew(client, count)

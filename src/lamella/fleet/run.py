@@ -9,16 +9,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from distributed import Client, Future, KilledWorker, as_completed, wait
+from distributed import Future, KilledWorker, wait
 
 from lamella.errors import DamagedFileError, LamellaError, StoreError, WorkerLostError
-from lamella.fleet.cluster import workers
+from lamella.fleet.cluster import Crew, workers
 from lamella.fleet.guard import GuardedReader
 from lamella.fleet.manifest import ManifestRow, Status, write_manifest
 from lamella.fleet.progress import StageProgress
 from lamella.fleet.settings import FleetSettings
+from lamella.slurm.settings import DEFAULT_SITE, SiteSettings
 from lamella.stores.atomic import remove_leftovers
 from lamella.stores.stored import Stored
 from lamella.stores.tables import write_table
@@ -57,9 +59,12 @@ class _Ended:
 _FAULTS_OF_THE_MACHINE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
 )
+# How often it is looked whether workers that say nothing are still there.
+_CHECK_S = 5.0
 _Work = Callable[[Any], int]
 _Stored = Callable[[Path], Stored | None]
 _Result = _Ended | BaseException
+_Completed = SimpleQueue[Future[Any]]
 
 
 def run_stage(
@@ -70,6 +75,7 @@ def run_stage(
     manifest: Path,
     stored: _Stored,
     settings: FleetSettings,
+    site: SiteSettings = DEFAULT_SITE,
 ) -> list[ManifestRow]:
     """Do the work of every slide whose output is not there yet, then write the manifest.
 
@@ -86,12 +92,14 @@ def run_stage(
             its folder.
         stored: Reads fingerprint and count from a finished output. Must be importable by name.
         settings: Workers and limits.
+        site: The cluster, where the workers are SLURM jobs.
 
     Returns:
         The rows of the manifest, in the order of ``plan``.
 
     Raises:
         StoreError: nothing can be written, or an output cannot be read for want of its file system.
+        SlurmError: SLURM gives no workers.
     """
     tasks = [entry for entry in plan if isinstance(entry, SlideTask)]
     rows = {entry.slide: entry for entry in plan if isinstance(entry, ManifestRow)}
@@ -104,7 +112,8 @@ def run_stage(
         _require_space(stage, pending, manifest)
         for folder in {task.output.parent for task in pending} | _subfolders(manifest.parent):
             remove_leftovers(folder)
-        for task, result in _work_off(stage, work, pending, stored, settings):
+        job = _Measured(work, stored)
+        for task, result in _work_off(stage, job, pending, settings, site):
             _stop_where_nothing_can_be_written(stage, result, manifest)
             rows[task.slide] = _row(stage, task, result, manifest.parent)
             timings.append({"slide": task.slide, **_timing(result)})
@@ -157,7 +166,11 @@ def _subfolders(folder: Path) -> set[Path]:
 
 
 def _work_off(
-    stage: str, work: _Work, tasks: list[SlideTask], stored: _Stored, settings: FleetSettings
+    stage: str,
+    job: "_Measured",
+    tasks: list[SlideTask],
+    settings: FleetSettings,
+    site: SiteSettings,
 ) -> Iterator[tuple[SlideTask, _Result]]:
     """Yield each task with its result or the exception that ended it, as they come in.
 
@@ -165,50 +178,69 @@ def _work_off(
     more try, each alone: only who is killed alone has killed.
     """
     suspects = []
-    with workers(settings, len(tasks)) as (client, count):
+    with workers(stage, settings, site, len(tasks)) as crew:
         # The clock starts now: starting workers says nothing about the rate.
         progress = StageProgress(stage, len(tasks))
-        job = _Measured(work, stored)
-        for task, result in _in_company(client, count, stage, job, tasks):
+        for task, result in _in_company(crew, stage, job, tasks):
             if isinstance(result, KilledWorker):
                 suspects.append(task)
             else:
                 progress.slide_ended(failed=isinstance(result, BaseException))
                 yield task, result
+            crew.want(len(tasks) - progress.done)
         for task in suspects:
-            result = _result(_submit(client, f"{stage}-alone", job, task))
+            result = _alone(crew, stage, job, task)
             progress.slide_ended(failed=isinstance(result, BaseException))
             yield task, _verdict(result, task, settings)
         progress.stop()
 
 
 def _in_company(
-    client: Client, count: int, stage: str, job: "_Measured", tasks: list[SlideTask]
+    crew: Crew, stage: str, job: "_Measured", tasks: list[SlideTask]
 ) -> Iterator[tuple[SlideTask, _Result]]:
     waiting = iter(sorted(tasks, key=lambda task: (-task.size, task.slide)))
     running: dict[str, SlideTask] = {}
-    completed = as_completed()
+    completed: _Completed = SimpleQueue()
 
     def submit_next() -> None:
         task = next(waiting, None)
         if task is not None:
-            future = _submit(client, stage, job, task)
+            future = _submit(crew, stage, job, task, completed)
             running[str(future.key)] = task
-            completed.add(future)
 
     # Twice the workers: each finds its next slide waiting, and memory stays bounded.
-    for _ in range(2 * count):
+    for _ in range(2 * crew.count):
         submit_next()
-    for future in completed:
+    while running:
+        future = _next_completed(completed, crew)
         task = running.pop(str(future.key))
         result = _result(future)
         submit_next()
         yield task, result
 
 
-def _submit(client: Client, stage: str, job: "_Measured", task: SlideTask) -> Future[Any]:
+def _alone(crew: Crew, stage: str, job: "_Measured", task: SlideTask) -> _Result:
+    completed: _Completed = SimpleQueue()
+    _submit(crew, f"{stage}-alone", job, task, completed)
+    return _result(_next_completed(completed, crew))
+
+
+def _submit(
+    crew: Crew, stage: str, job: "_Measured", task: SlideTask, completed: _Completed
+) -> Future[Any]:
     key = f"{stage}-{task.slide}-{task.fingerprint[:8]}"
-    return client.submit(job, task, key=key, pure=False)
+    future = crew.client.submit(job, task, key=key, pure=False)
+    future.add_done_callback(completed.put)
+    return future
+
+
+def _next_completed(completed: _Completed, crew: Crew) -> Future[Any]:
+    """Wait for the next task to end, as long as there are workers to end it."""
+    while True:
+        try:
+            return completed.get(timeout=_CHECK_S)
+        except Empty:
+            crew.check()
 
 
 @dataclass(frozen=True)

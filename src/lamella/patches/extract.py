@@ -1,6 +1,6 @@
 """Cut the tissue of every slide into patches."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +28,8 @@ from lamella.slides.openslide_source import OPENSLIDE_VERSION
 from lamella.slides.reader import SlideReader
 from lamella.slides.resolution import ReadPlan
 from lamella.slides.settings import ReadingSettings
+from lamella.slides.staging import staged
+from lamella.slurm.settings import DEFAULT_SITE, SiteSettings
 from lamella.stain.normalise import Normaliser, Target, fit_normaliser, read_target
 from lamella.stain.settings import StainMethod
 from lamella.stores.codec import Storage
@@ -49,6 +51,7 @@ class _Common:
     masks: Path
     mask_mpp: float
     folder: Path
+    staged_bytes: int = 0
 
     @classmethod
     def of(
@@ -79,6 +82,7 @@ class ExtractJob:
     fingerprint: str
     reading: ReadingSettings
     target: Target = None
+    staged_bytes: int = 0
 
 
 def extract_patches(
@@ -90,6 +94,7 @@ def extract_patches(
     settings: PatchSettings,
     fleet: FleetSettings,
     reading: ReadingSettings,
+    site: SiteSettings = DEFAULT_SITE,
 ) -> None:
     """Write ``slides/{slide}.h5`` beside the manifest, for every slide with a tissue mask.
 
@@ -101,6 +106,7 @@ def extract_patches(
         settings: What is cut and how it is stored.
         fleet: Workers.
         reading: How slide files are read.
+        site: The cluster, where the workers are SLURM jobs.
 
     Raises:
         SettingsError: the stain reference cannot be used.
@@ -108,8 +114,19 @@ def extract_patches(
     """
     rows = read_manifest(masks)
     common = _Common.of(settings, reading, masks.parent, mask_mpp, folder=manifest.parent)
+    # Coordinates alone are found without the pixels.
+    if settings.storage is not Storage.COORDINATES:
+        common = replace(common, staged_bytes=fleet.staged_bytes)
     plan = [_plan(slide, rows[slide.slide], common) for slide in read_slides(slides)]
-    run_stage(STAGE, extract_slide, plan, manifest=manifest, stored=read_stored, settings=fleet)
+    run_stage(
+        STAGE,
+        extract_slide,
+        plan,
+        manifest=manifest,
+        stored=read_stored,
+        settings=fleet,
+        site=site,
+    )
 
 
 def _plan(slide: Slide, mask: ManifestRow, common: _Common) -> SlideTask | ManifestRow:
@@ -133,7 +150,16 @@ def _plan(slide: Slide, mask: ManifestRow, common: _Common) -> SlideTask | Manif
     except LamellaError as error:
         return failed_row(STAGE, slide.slide, error)
     shard = common.folder / "slides" / f"{slide.slide}.h5"
-    job = ExtractJob(slide, settings, mask_path, shard, made_of, common.reading, common.target)
+    job = ExtractJob(
+        slide,
+        settings,
+        mask_path,
+        shard,
+        made_of,
+        common.reading,
+        common.target,
+        common.staged_bytes,
+    )
     needed = estimated_bytes(settings, tissue_um2=mask.n * common.mask_mpp**2, slide_bytes=size)
     return SlideTask(slide.slide, size, shard, made_of, job, needed)
 
@@ -148,7 +174,10 @@ def extract_slide(job: ExtractJob) -> int:
     """Write the patches of one slide; return how many there are."""
     slide, settings = job.slide, job.settings
     mask = read_mask(job.mask)
-    with SlideReader(slide.path, job.reading, mpp=slide.mpp) as reader:
+    with (
+        staged(slide.path, limit_bytes=job.staged_bytes) as copy,
+        SlideReader(slide.path, job.reading, mpp=slide.mpp, copy=copy) as reader,
+    ):
         plan = reader.plan(mpp=settings.mpp, size_px=settings.size_px)
         _check_size(reader, plan)
         tiles = _tiles(reader, plan, settings)

@@ -51,6 +51,7 @@ from lamella.predict.predictions import (
 )
 from lamella.predict.settings import PredictSettings
 from lamella.settings import Device
+from lamella.slurm.settings import DEFAULT_SITE, SiteSettings
 from lamella.stores.json_files import digest
 from lamella.stores.shards import ShardReader, read_stored
 from lamella.stores.tables import write_table
@@ -110,6 +111,7 @@ def predict_slides(  # noqa: PLR0913 - every input of the rule by its name
     patch_settings: PatchSettings,
     fleet: FleetSettings,
     tracking: TrackingSettings,
+    site: SiteSettings = DEFAULT_SITE,
 ) -> None:
     """Write ``slides/{slide}.h5`` and ``heatmaps/{slide}.png`` beside the manifest, and the scores.
 
@@ -127,6 +129,7 @@ def predict_slides(  # noqa: PLR0913 - every input of the rule by its name
         patch_settings: How the patches were chosen.
         fleet: Workers.
         tracking: Where the prediction is tracked.
+        site: The cluster, where the workers are SLURM jobs.
 
     Raises:
         EngineUnavailableError: the engine or its device is not here.
@@ -156,6 +159,7 @@ def predict_slides(  # noqa: PLR0913 - every input of the rule by its name
         manifest=manifest,
         stored=functools.partial(read_stored_predictions, target=settings.target),
         settings=fleet,
+        site=site,
     )
     remark = score_remark(patch_settings.sampling, patch_settings.label_source)
     _write_scores(scores, cohort, splits, rows, settings, kind=model.kind, remark=remark)

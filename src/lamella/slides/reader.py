@@ -34,6 +34,7 @@ class SlideReader:
         settings: Which reader is used, and how levels are chosen.
         mpp: Microns per pixel of level 0, where the file's own are to be overridden.
         cache_bytes: Most bytes of decoded tiles that are kept.
+        copy: A copy of the file that is read in its place.
 
     Attributes:
         path: The slide file.
@@ -50,9 +51,10 @@ class SlideReader:
         *,
         mpp: float | None = None,
         cache_bytes: int = CACHE_BYTES,
+        copy: Path | None = None,
     ) -> None:
         self.path = path
-        self.source = open_source(path, settings.reader, cache_bytes=cache_bytes)
+        self.source = open_source(copy or path, settings.reader, cache_bytes=cache_bytes)
         self._settings = settings
         self._mpp_override = mpp
 

@@ -15,7 +15,7 @@ _logger = logging.getLogger(__name__)
 JOB_VARIABLE = "SLURM_JOB_ID"
 """SLURM names a job by it in all of the job's processes."""
 
-_ENDING = {
+ENDING = {
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "COMPLETING", "DEADLINE", "FAILED", "NODE_FAIL"),
     *("OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"),
 }
@@ -86,7 +86,7 @@ def read_job(number: str, answer: str) -> Job:
         node_list=facts["NodeList"],
         cpus=int(facts["NumCPUs"]),
         ends_s=float(end) if end.isdigit() and facts["TimeLimit"] != "UNLIMITED" else None,
-        is_running=facts["JobState"] not in _ENDING,
+        is_running=facts["JobState"] not in ENDING,
         may_requeue=(facts["BatchFlag"], facts["Requeue"]) == ("1", "1"),
     )
 

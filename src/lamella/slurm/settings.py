@@ -26,7 +26,7 @@ class SiteSettings(Settings):
     """Quality of service to ask for; absent: the account's own."""
 
     scratch: Path | None = None
-    """Folder on every node's own disk, such as `/scratch`; absent: `$TMPDIR` of the node."""
+    """Folder on each node's own disk for what ends with a job; absent: `$TMPDIR`, else `/tmp`."""
 
     interface: str | None = None
     """Network interface by which nodes reach each other, such as `ib0`; absent: the usual one."""
@@ -48,3 +48,6 @@ class SiteSettings(Settings):
             "gres": ":".join(filter(None, ("gpu", self.gpu_type, str(gpus)))) if gpus else None,
         }
         return {name: value for name, value in asked.items() if value is not None}
+
+
+DEFAULT_SITE = SiteSettings()

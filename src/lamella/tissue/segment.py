@@ -20,6 +20,7 @@ from lamella.slides.identity import file_identity, file_size, slide_identities
 from lamella.slides.open import reading_inputs
 from lamella.slides.reader import SlideReader
 from lamella.slides.settings import ReadingSettings
+from lamella.slurm.settings import DEFAULT_SITE, SiteSettings
 from lamella.stores.atomic import replacing
 from lamella.stores.tables import write_table
 from lamella.tissue.artefacts import folds, pen_marks, scanning_gaps
@@ -66,6 +67,7 @@ def segment_tissue(
     settings: TissueSettings,
     fleet: FleetSettings,
     reading: ReadingSettings,
+    site: SiteSettings = DEFAULT_SITE,
 ) -> None:
     """Write ``slides/{slide}.png`` and ``thumbnails/{slide}.jpg`` beside the manifest.
 
@@ -76,6 +78,7 @@ def segment_tissue(
         settings: Method, resolution and what is excluded.
         fleet: Workers.
         reading: How slide files are read.
+        site: The cluster, where the workers are SLURM jobs.
     """
     cohort = read_slides(slides)
     identities = slide_identities(slide.path for slide in cohort)
@@ -86,7 +89,13 @@ def segment_tissue(
         for slide, identity in zip(cohort, identities, strict=True)
     ]
     rows = run_stage(
-        STAGE, segment_slide, plan, manifest=manifest, stored=read_stored_mask, settings=fleet
+        STAGE,
+        segment_slide,
+        plan,
+        manifest=manifest,
+        stored=read_stored_mask,
+        settings=fleet,
+        site=site,
     )
     _write_quality(quality, rows, manifest.parent)
 

@@ -70,6 +70,12 @@ class Cluster:
         """Return the numbers of all jobs that wait or run."""
         return self.ask("squeue", "-h", "-o", "%A").split()
 
+    def wait_until_empty(self) -> None:
+        """Wait until no job waits, runs or ends."""
+        wait_for(lambda: not self.jobs(), "an empty queue")
+
+    wait_for = staticmethod(wait_for)
+
     def facts(self, job: str) -> dict[str, str]:
         words = self.ask("scontrol", "show", "job", "-o", job).split()
         return dict(word.partition("=")[::2] for word in words)

@@ -1,0 +1,34 @@
+"""A folder on the node's own disk that a worker may use; it ends with the workers."""
+
+import os
+from pathlib import Path
+
+from lamella.errors import SettingsError
+from lamella.slurm.settings import SiteSettings
+
+SCRATCH_VARIABLE = "LAMELLA_SCRATCH"
+"""Names the folder in the environment of a worker."""
+
+
+def worker_scratch() -> Path | None:
+    """Return the folder of this process's workers; ``None`` outside a worker."""
+    name = os.environ.get(SCRATCH_VARIABLE)
+    return Path(name) if name else None
+
+
+def site_scratch(site: SiteSettings) -> Path | None:
+    """Return the site's scratch folder on this machine; ``None``: where the system has its own.
+
+    Raises:
+        SettingsError: it is not here.
+    """
+    if site.scratch is None:
+        return None
+    folder = Path(os.path.expandvars(site.scratch))
+    if not folder.is_dir():
+        raise SettingsError(
+            f"there is no folder {folder} on this machine",
+            "site.scratch",
+            "Name a folder that every node has, or leave it null",
+        )
+    return folder

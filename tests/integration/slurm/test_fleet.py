@@ -1,0 +1,287 @@
+"""A stage whose workers are SLURM jobs."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+from lamella.drawing.cohort import draw_cohort
+from lamella.drawing.settings import DrawingSettings
+from lamella.fleet.manifest import Status, read_manifest
+from lamella.fleet.settings import ClusterKind, FleetSettings
+from lamella.patches.extract import extract_patches
+from lamella.patches.settings import PatchSettings
+from lamella.slides.settings import ReadingSettings
+from lamella.slurm.settings import SiteSettings
+from lamella.tissue.segment import segment_tissue
+from lamella.tissue.settings import TissueSettings
+
+pytestmark = [pytest.mark.integration, pytest.mark.slurm, pytest.mark.alone]
+
+REPOSITORY = Path(__file__).parents[3]
+START = Path(__file__).parent / "start.sh"
+STAGE = Path(__file__).parent / "programs" / "stub_stage.py"
+SITE = SiteSettings(partition="cpu", interface="lo", walltime_min=5)
+FLEET = FleetSettings(
+    cluster=ClusterKind.SLURM, max_workers=2, workers_per_job=2, worker_memory_mib=1024
+)
+
+
+@pytest.fixture
+def inside(cluster, tmp_path, monkeypatch):
+    """Let this process talk to the cluster, and write its logs below the test's folder."""
+    for name in ("SLURM_CONF", "PATH"):
+        monkeypatch.setenv(name, cluster.environment[name])
+    monkeypatch.chdir(tmp_path)
+
+
+def make_patches(
+    cohort: Path, folder: Path, fleet: FleetSettings, site: SiteSettings = SITE
+) -> None:
+    masks, manifest = folder / "masks/manifest.tsv", folder / "patches/manifest.tsv"
+    tissue, reading = TissueSettings(), ReadingSettings()
+    segment_tissue(
+        slides=cohort,
+        manifest=masks,
+        quality=folder / "masks/quality.tsv",
+        settings=tissue,
+        fleet=fleet,
+        reading=reading,
+        site=site,
+    )
+    extract_patches(
+        slides=cohort,
+        masks=masks,
+        mask_mpp=tissue.mpp,
+        manifest=manifest,
+        settings=PatchSettings(mpp=1.0, size_px=64),
+        fleet=fleet,
+        reading=reading,
+        site=site,
+    )
+
+
+def contents(path: Path) -> dict[str, np.ndarray]:
+    with h5py.File(path) as file:
+        return {name: dataset[()] for name, dataset in file.items()}
+
+
+@pytest.mark.usefixtures("inside")
+def test_worker_jobs_make_what_processes_of_this_machine_make(cluster, tmp_path):
+    draw_cohort(tmp_path / "drawn", DrawingSettings(slides=3, width_um=700, height_um=500))
+    table = tmp_path / "drawn/slides.tsv"
+    local = FLEET.model_copy(update={"cluster": ClusterKind.LOCAL})
+    make_patches(table, tmp_path / "local", local)
+    # Copied to the nodes, too: into a folder that this machine's processes do not use.
+    site = SITE.model_copy(update={"scratch": tmp_path / "scratch"})
+    staging = FLEET.model_copy(update={"stage_slides": True})
+    make_patches(table, tmp_path / "slurm", staging, site)
+    for manifest in ("masks/manifest.tsv", "masks/quality.tsv", "patches/manifest.tsv"):
+        there = (tmp_path / "slurm" / manifest).read_bytes()
+        assert there == (tmp_path / "local" / manifest).read_bytes()
+    shards = sorted((tmp_path / "local/patches/slides").glob("*.h5"))
+    assert len(shards) == 3
+    for shard in shards:
+        here, there = contents(shard), contents(tmp_path / "slurm/patches/slides" / shard.name)
+        assert here.keys() == there.keys()
+        assert all(here[name].tobytes() == there[name].tobytes() for name in here)
+        assert len(here["x"]) > 0
+    cluster.wait_until_empty()
+    assert list((tmp_path / "scratch").iterdir()) == []
+    logs = [path.parent.name for path in (tmp_path / "results/logs/slurm/fleet").glob("*/*.log")]
+    assert sorted(logs) == ["extract_patches", "segment_tissue"]
+
+
+class Stage:
+    """A stub stage in a process of its own."""
+
+    def __init__(self, cluster, folder: Path) -> None:
+        self.cluster, self.folder = cluster, folder
+
+    def start(
+        self,
+        slides: int,
+        seconds: float,
+        *share: str,
+        site: SiteSettings = SITE,
+        fleet: FleetSettings = FLEET,
+    ) -> None:
+        words = [
+            *(sys.executable, STAGE, self.folder, slides, seconds),
+            *(fleet.model_dump_json(), site.model_dump_json(), *share),
+        ]
+        self.process = subprocess.Popen(
+            list(map(str, words)),
+            cwd=self.folder,
+            env={**self.cluster.environment, "HOME": str(self.folder)},
+            stderr=subprocess.DEVNULL,
+        )
+
+    def begun(self) -> list[tuple[str, str]]:
+        """Return slide and job of every beginning."""
+        path = self.folder / "slides/begun"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(slide, job) for slide, job in (line.split() for line in lines)]
+
+    def log(self) -> str:
+        path = self.folder / "stage.log"
+        return path.read_text() if path.exists() else ""
+
+    def error(self) -> str:
+        """Return the one line that says why the stage ended."""
+        assert self.end() == 1
+        (line,) = [line for line in self.log().splitlines() if "ERROR" in line]
+        return line
+
+    def end(self) -> int:
+        return self.process.wait(timeout=120)
+
+    def statuses(self) -> Counter[Status]:
+        return Counter(row.status for row in read_manifest(self.folder / "manifest.tsv").values())
+
+
+@pytest.fixture
+def stage(cluster, tmp_path):
+    stage = Stage(cluster, tmp_path)
+    yield stage
+    if stage.process.poll() is None:
+        stage.process.kill()
+        stage.process.wait()
+
+
+def test_cancelled_worker_job_is_replaced_and_its_slides_are_done_again(cluster, stage):
+    stage.start(8, 1.0)
+    cluster.wait_for(stage.begun, "a slide at work")
+    (job,) = cluster.jobs()
+    cluster.ask("scancel", job)
+    assert stage.end() == 0, stage.log()
+    assert stage.statuses() == {Status.DONE: 8}
+    jobs = {number for _, number in stage.begun()}
+    assert len(jobs) == 2
+    assert job in jobs
+    lost = Counter(slide for slide, _ in stage.begun())
+    assert 1 <= sum(times == 2 for times in lost.values()) <= 2
+    cluster.wait_until_empty()
+    # Dask-jobqueue would have left its defaults in the user's home.
+    assert not (stage.folder / ".config").exists()
+
+
+@pytest.mark.faults
+def test_worker_ends_its_slide_before_its_lifetime_ends_it(cluster, stage):
+    # Of five minutes: every worker lives for seven to eight seconds.
+    stage.start(10, 4.0, "0.025")
+    assert stage.end() == 0, stage.log()
+    assert stage.statuses() == {Status.DONE: 10}
+    assert max(Counter(slide for slide, _ in stage.begun()).values()) == 1
+    assert len({job for _, job in stage.begun()}) >= 2
+    cluster.wait_until_empty()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_stage_takes_its_worker_jobs_back(cluster, stage, number):
+    stage.start(40, 1.0)
+    cluster.wait_for(stage.begun, "a slide at work")
+    stage.process.send_signal(number)
+    assert stage.end() != 0
+    cluster.wait_until_empty()
+
+
+@pytest.mark.faults
+def test_what_sbatch_refuses_is_said_in_one_line(cluster, stage):
+    stage.start(1, 0.0, site=SITE.model_copy(update={"partition": "nowhere"}))
+    refused = "sbatch: SLURM refuses a worker job (invalid partition specified: nowhere"
+    assert refused in stage.error()
+    assert cluster.jobs() == []
+
+
+@pytest.mark.faults
+def test_jobs_that_end_without_a_worker_stop_the_stage(cluster, stage):
+    stage.start(1, 0.0, site=SITE.model_copy(update={"scratch": Path("/proc/none")}))
+    assert "3 worker jobs in a row ended before a worker reported" in stage.error()
+    cluster.wait_until_empty()
+
+
+@pytest.mark.faults
+def test_stage_that_gets_no_node_says_what_its_jobs_wait_for(cluster, stage):
+    other = cluster.ask(
+        "sbatch", "--parsable", "-N2", "--exclusive", "-o/dev/null", "--wrap", "sleep 600"
+    )
+    try:
+        stage.start(1, 0.0, fleet=FLEET.model_copy(update={"queue_limit_min": 1}))
+        said = "there was no worker in 1 min: 1 worker jobs wait in the queue (1 for Resources)"
+        assert said in stage.error()
+        assert cluster.jobs() == [other]
+    finally:
+        cluster.ask("scancel", other)
+    cluster.wait_until_empty()
+
+
+@pytest.mark.faults
+def test_stage_outlives_a_controller_that_is_away_for_a_while(cluster, stage):
+    os.kill(int((cluster.folder / "run/slurmctld.pid").read_text()), signal.SIGTERM)
+    try:
+        cluster.wait_for(lambda: not answers(cluster), "the controller's end")
+        stage.start(4, 0.5)
+        cluster.wait_for(lambda: "Tried again" in stage.log(), "a stage that notices it")
+    finally:
+        subprocess.run([START, cluster.folder], check=True, stderr=subprocess.DEVNULL)
+    assert stage.end() == 0, stage.log()
+    assert stage.statuses() == {Status.DONE: 4}
+    cluster.wait_until_empty()
+
+
+def answers(cluster) -> bool:
+    """Return whether SLURM's controller is there."""
+    words = ["scontrol", "ping"]
+    ended = subprocess.run(words, env=cluster.environment, capture_output=True, check=False)
+    return ended.returncode == 0
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_workflow_runs_stages_beside_itself_and_their_workers_on_the_cluster(cluster, tmp_path):
+    draw_cohort(tmp_path / "drawn", DrawingSettings(slides=6, width_um=700, height_um=500))
+    settings = {
+        "slides": "drawn/slides.tsv",
+        "fleet": FLEET.as_params(),
+        "site": SITE.as_params(),
+        "patches": {"mpp": 1.0, "size_px": 64},
+        "tracking": {"uri": "http://127.0.0.1:1", "retries": 0, "timeout_s": 1},
+    }
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text(yaml.safe_dump(settings))
+    words = [
+        *(Path(sys.executable).with_name("snakemake"), "--snakefile", REPOSITORY / "Snakefile"),
+        *("--profile", REPOSITORY / "profiles/slurm", "--latency-wait", "5"),
+        *("--default-resources", "slurm_account=lab", "slurm_partition=cpu"),
+        *("--", "results/patches/manifest.tsv"),
+    ]
+    # As in an activated environment.
+    path = f"{Path(sys.executable).parent}:{cluster.environment['PATH']}"
+    ended = subprocess.run(
+        list(map(str, words)),
+        cwd=tmp_path,
+        env={**cluster.environment, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout
+    for rule in ("segment_tissue", "extract_patches"):
+        assert f"localrule {rule}:" in ended.stdout
+        log = (tmp_path / f"results/logs/{rule}.log").read_text()
+        assert f"2 in each SLURM job named lamella-{rule}-" in log
+    statuses = {
+        row.status for row in read_manifest(tmp_path / "results/patches/manifest.tsv").values()
+    }
+    assert statuses == {Status.DONE}
+    cluster.wait_until_empty()

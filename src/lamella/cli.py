@@ -318,7 +318,7 @@ def _sync_tracking(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> None:
-    from lamella.slurm.doctor import State, examine, write_site
+    from lamella.slurm.doctor import State, examine, workers_that_fit, write_site
     from lamella.slurm.settings import SiteSettings
 
     known = _section(options.site, "site") if options.site.exists() else None
@@ -327,8 +327,8 @@ def _doctor(options: argparse.Namespace) -> None:
     checks, site = examine(site, folder=folder, tracking=options.tracking, wait_s=options.wait)
     for check in checks:
         print(check)
-    written = site.partition is not None and write_site(options.site, site)
-    if written:
+    workers = workers_that_fit(site.partition)
+    if site.partition is not None and write_site(options.site, site, workers):
         print(f"wrote {options.site}: look through it")
     failed = sum(check.state is State.FAIL for check in checks)
     if failed:

@@ -26,7 +26,7 @@ rule segment_tissue:
     resources:
         **at_site(Device.CPU),
         mem_mb=fleet_memory_mb,
-        runtime=120,
+        runtime=SETTINGS.site.within_limit(120),
     params:
         settings=SETTINGS.tissue.as_params(),
         reading=SETTINGS.reading.as_params(),
@@ -57,7 +57,7 @@ rule extract_patches:
     resources:
         **at_site(Device.CPU),
         mem_mb=fleet_memory_mb,
-        runtime=240,
+        runtime=SETTINGS.site.within_limit(240),
     params:
         # Settings without an effect on patch files are left out of it.
         settings=SETTINGS.patches.of_extraction().as_params(),
@@ -94,7 +94,7 @@ rule join_cohort:
     resources:
         **at_site(Device.CPU),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=30,
+        runtime=SETTINGS.site.within_limit(30),
     params:
         settings=SETTINGS.patches.as_params(),
         fleet=without_replanning(SETTINGS.fleet),

@@ -32,7 +32,7 @@ rule train_model:
         mem_mb=lambda wildcards, attempt: 8000
         * SETTINGS.training.processes_per_node
         * attempt,
-        runtime=lambda wildcards, attempt: 720 * attempt,
+        runtime=lambda wildcards, attempt: SETTINGS.site.within_limit(720 * attempt),
     params:
         folder=subpath(output.metrics, parent=True),
         slides=lambda wildcards, input, threads: (
@@ -86,7 +86,7 @@ rule export_model:
     resources:
         **at_site(Device.CPU),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=30,
+        runtime=SETTINGS.site.within_limit(30),
     params:
         folder=subpath(output.onnx, ancestor=2),
         settings=SETTINGS.export.as_params(),
@@ -112,7 +112,7 @@ rule check_parity:
     resources:
         **at_site(SETTINGS.parity.device),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=30,
+        runtime=SETTINGS.site.within_limit(30),
     params:
         folder=subpath(output.parity, parent=True),
         settings=SETTINGS.parity.as_params(),

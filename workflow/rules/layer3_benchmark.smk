@@ -25,7 +25,7 @@ rule benchmark_engine:
     resources:
         **at_site(SETTINGS.benchmark.device),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=60,
+        runtime=SETTINGS.site.within_limit(60),
     params:
         folder=subpath(input.parity, parent=True),
         settings=SETTINGS.benchmark.as_params(),

@@ -23,6 +23,9 @@ _POLL_S = 1.0
 _SECONDS_BETWEEN_LINES = 20.0
 _FILE_LIMIT_S = 60.0
 _SHORT_LIMIT_MIN = 60
+# The fleet, a room above, gives a worker 2048 by default; its process takes a little beside that.
+_WORKER_MIB = 2400
+_USUAL_WORKERS_PER_JOB = 4
 
 
 class State(StrEnum):
@@ -119,12 +122,18 @@ def _account() -> tuple[str | None, Check]:
 def _first_site(known: Sequence[Partition], account: str | None) -> SiteSettings:
     """Choose the cluster's own defaults, and what has GPUs apart from what has none."""
     ordered = sorted((each for each in known if each.is_up), key=lambda each: not each.is_default)
-    without = [each.name for each in ordered if not each.gpus] or [each.name for each in ordered]
-    having = [each.name for each in ordered if each.gpus]
+    having = [each for each in ordered if each.gpus]
+    # A partition of all nodes serves both.
+    chosen = ([each for each in ordered if not each.gpus] or ordered)[:1] + having[:1]
+    limits = [each.limit_min for each in chosen if each.limit_min is not None]
+    limit_min = min(limits, default=None)
+    usual_min = SiteSettings().walltime_min
     return SiteSettings(
         account=account,
-        partition=next(iter(without), None),
-        gpu_partition=next(iter(having), None),
+        partition=chosen[0].name if chosen else None,
+        gpu_partition=having[0].name if having else None,
+        limit_min=limit_min,
+        walltime_min=min(usual_min, limit_min or usual_min),
     )
 
 
@@ -279,7 +288,7 @@ def _answer(answer: Path, log: Path, number: str) -> dict[str, Any]:
     return found
 
 
-def write_site(path: Path, site: SiteSettings) -> bool:
+def write_site(path: Path, site: SiteSettings, workers_per_job: int) -> bool:
     """Write a site's file with a comment on every setting; one that is there stays as it is.
 
     Returns:
@@ -294,5 +303,24 @@ def write_site(path: Path, site: SiteSettings) -> bool:
         meaning = " ".join((field.description or "").split())
         lines.append(f"  # {meaning}")
         lines.append(f"  {name}: {value}" if value is not None else f"  # {name}:")
+    lines += [
+        "fleet:",
+        "  # The workers of a step over all slides are jobs of their own.",
+        "  cluster: slurm",
+        f"  workers_per_job: {workers_per_job}",
+    ]
     write_text(path, "\n".join(lines) + "\n")
     return True
+
+
+def workers_that_fit(name: str | None) -> int:
+    """Return how many workers of a step over all slides fit on the smallest node of a partition.
+
+    Raises:
+        SlurmError: SLURM does not answer.
+    """
+    for partition in partitions():
+        if partition.name == name:
+            most = min(partition.cores, partition.memory_mib // _WORKER_MIB)
+            return max(1, min(most, _USUAL_WORKERS_PER_JOB))
+    return 1

@@ -31,8 +31,15 @@ class SiteSettings(Settings):
     interface: str | None = None
     """Network interface by which nodes reach each other, such as `ib0`; absent: the usual one."""
 
+    limit_min: int | None = Field(default=None, ge=5)
+    """Longest time limit of a job in minutes, of which no step asks for more; absent: none."""
+
     walltime_min: int = Field(default=240, ge=5)
     """Time limit in minutes of the job of a fleet's workers; they are renewed before it."""
+
+    def within_limit(self, wanted_min: int) -> int:
+        """Return the minutes that a job may ask for of those it would like to have."""
+        return min(wanted_min, self.limit_min or wanted_min)
 
     def resources(self, gpus: int = 0) -> dict[str, str]:
         """Return what a job asks for here, in the words of Snakemake's SLURM plugin.

@@ -11,6 +11,7 @@
 #
 #   LAMELLA_SLURM_ACCOUNTING=1   with slurmdbd and a MariaDB of its own (on a socket), for sacct
 #   LAMELLA_SLURM_PORT=16817     the first of seven ports
+#   LAMELLA_SLURM_MEMORY_MB=6000 what a node says it has
 #
 # Outside FOLDER it writes two things, which SLURM forces: a link /etc/slurm/slurm.conf (Snakemake's
 # job steps drop SLURM_CONF) and lines in /etc/hosts that give the nodes' names an address.
@@ -23,7 +24,7 @@ ACCOUNTING=${LAMELLA_SLURM_ACCOUNTING:-0}
 PORT=${LAMELLA_SLURM_PORT:-16817}
 WAIT_S=90
 CPUS=4         # per node: declared, not counted
-MEMORY_MB=6000 # per node
+MEMORY_MB=${LAMELLA_SLURM_MEMORY_MB:-6000} # per node; declared, too
 NODES=(cpu1 cpu2 gpu1 gpu2)
 
 # The name by which a link is known as ours.

@@ -31,8 +31,12 @@ def test_first_site_is_written_and_the_missing_gpu_is_told(cluster, tmp_path):
     assert "FAIL  GPU on gpu1: torch sees none" in told.stdout
     assert (told.returncode, told.stderr.count("1 checks failed")) == (1, 1)
     written = tmp_path / "config" / "site.yaml"
-    site = load_config(yaml.safe_load(written.read_text()), [written]).site
+    config = load_config(yaml.safe_load(written.read_text()), [written])
+    site, fleet = config.site, config.fleet
     assert (site.partition, site.gpu_partition) == ("cpu", "gpu")
+    assert (site.limit_min, site.walltime_min) == (60, 60)
+    # Of 4 cores and 6000 MiB.
+    assert (fleet.cluster, fleet.workers_per_job) == ("slurm", 2)
     assert cluster.jobs() == []
 
 
@@ -51,7 +55,7 @@ def test_site_that_is_there_is_asked_for_and_stays(cluster, tmp_path):
 
 
 def test_job_that_does_not_start_in_time_is_taken_back_and_the_reason_told(cluster, tmp_path):
-    cluster.ask("scontrol", "update", "partition=cpu", "state=inactive")
+    cluster.ask("scontrol", "update", "partition=cpu", "state=down")
     try:
         (tmp_path / "config").mkdir()
         (tmp_path / "config" / "site.yaml").write_text("site: {partition: cpu}\n")
@@ -59,5 +63,5 @@ def test_job_that_does_not_start_in_time_is_taken_back_and_the_reason_told(clust
     finally:
         cluster.ask("scontrol", "update", "partition=cpu", "state=up")
     assert told.returncode == 1
-    assert "cpu" in told.stdout
+    assert "it has not started in 3 s (PartitionDown), and was cancelled" in told.stdout
     assert cluster.jobs() == []

@@ -20,3 +20,9 @@ def test_job_with_gpus_asks_for_them_on_each_node():
         "qos": "high",
         "gres": "gpu:1",
     }
+
+
+def test_no_job_asks_for_more_than_the_longest_limit():
+    assert SITE.within_limit(720) == 720
+    short = SiteSettings(limit_min=60)
+    assert (short.within_limit(720), short.within_limit(30)) == (60, 30)

@@ -21,6 +21,7 @@ from lamella import report as report_room  # "report" is a word of Snakemake's
 from lamella.config import load_config, load_slides
 from lamella.errors import LamellaError
 from lamella.slides.identity import files_state
+from lamella.slurm.left_behind import refuse_jobs_left_in
 from lamella.tracking.sync import close_workflow_run
 from lamella.tracking.workflow import start_workflow_run
 
@@ -91,6 +92,13 @@ localrules:
 onstart:
     # scripts/run_workflow.sh takes away no lock of a run on another machine.
     Path(".snakemake/lamella-run").write_text(platform.node() + "\n")
+    if workflow.executor_plugin.name == "slurm":
+        # The script looks for jobs that a killed run has left in SLURM where this file is.
+        Path(".snakemake/lamella-slurm").touch()
+        try:
+            refuse_jobs_left_in(Path.cwd())
+        except LamellaError as error:
+            raise WorkflowError(str(error)) from None
     start_workflow_run(SETTINGS.study, SETTINGS.as_params())
 
 

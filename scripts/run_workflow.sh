@@ -64,16 +64,17 @@ cancel_waiting() {
     [ -z "$cancelled" ] || say "cancelled SLURM jobs of an earlier run that had not begun: $cancelled"
 }
 wait_for_jobs() { # waits for the processes first, since a living Snakemake knows its jobs
-    local jobs processes="" waited=0
+    local jobs told="" processes waited=0
     while true; do
         [ $((waited % SLURM_POLL_S)) -ne 0 ] || jobs=$(slurm_jobs)
         if processes=$(running "$jobs") && [ -n "$processes" ]; then
             [ $((waited % 15)) -ne 0 ] ||
                 say "an earlier run still has processes here, waiting for them to end (stop them with: kill $processes)"
         elif [ -n "$jobs" ]; then
-            if [ $((waited % SLURM_POLL_S)) -eq 0 ]; then
+            if [ "$jobs" != "$told" ]; then
                 cancel_waiting
                 say "SLURM still has jobs of an earlier run, waiting for them to end (stop them with: scancel $jobs)"
+                told=$jobs
             fi
         else
             return 0
@@ -95,7 +96,8 @@ wait_for_jobs
 if is_locked; then
     refuse_lock_of_another_machine
     say "taking away the lock of a run that was killed"
-    "$BIN/snakemake" "$@" --unlock --quiet
+    # First, for behind "--" they would be goals.
+    "$BIN/snakemake" --quiet --unlock "$@"
 fi
 uname -n >"$OWNER"
 

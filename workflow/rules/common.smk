@@ -1,6 +1,7 @@
 """What all rules share: the settings, checked before any job is planned, and the tracked run."""
 
 import platform
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -22,6 +23,8 @@ from lamella.config import load_config, load_slides
 from lamella.errors import LamellaError
 from lamella.slides.identity import files_state
 from lamella.slurm.left_behind import refuse_jobs_left_in
+from lamella.slurm.reasons import reasons_of
+from lamella.slurm.submit import have_submissions_wait
 from lamella.tracking.sync import close_workflow_run
 from lamella.tracking.workflow import start_workflow_run
 
@@ -95,10 +98,13 @@ onstart:
     if workflow.executor_plugin.name == "slurm":
         # The script looks for jobs that a killed run has left in SLURM where this file is.
         Path(".snakemake/lamella-slurm").touch()
-        try:
-            refuse_jobs_left_in(Path.cwd())
-        except LamellaError as error:
-            raise WorkflowError(str(error)) from None
+        # It marks what its jobs are making; without a mark there is none.
+        if any(Path(".snakemake/incomplete").glob("*")):
+            try:
+                refuse_jobs_left_in(Path.cwd())
+            except LamellaError as error:
+                raise WorkflowError(str(error)) from None
+        have_submissions_wait(Path(workflow.basedir) / "scripts" / "slurm")
     start_workflow_run(SETTINGS.study, SETTINGS.as_params())
 
 
@@ -108,3 +114,7 @@ onsuccess:
 
 onerror:
     close_workflow_run(Path("results"), SETTINGS.tracking, succeeded=False)
+    # Last, and each in one line: above stands all that the jobs have printed.
+    for file in log:
+        for reason in reasons_of(Path(file)):
+            print(reason, file=sys.stderr)

@@ -101,7 +101,8 @@ def main() -> None:
     parser.add_argument("--cancel", action="store_true", help="cancel those that have not begun")
     options = parser.parse_args()
     jobs = jobs_of(Path.cwd())
-    print(*(cancel_waiting(jobs) if options.cancel else (job.number for job in jobs)))
+    numbers = cancel_waiting(jobs) if options.cancel else [job.number for job in jobs]
+    sys.stdout.write(" ".join(numbers) + "\n")
 
 
 if __name__ == "__main__":

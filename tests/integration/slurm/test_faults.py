@@ -1,4 +1,4 @@
-"""What a cluster deals out to a workflow: it ends complete, or says why, and goes on when started again."""
+"""What a cluster deals out to a workflow: it ends complete, or says why and can start again."""
 
 import os
 import signal
@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from lamella.slurm.left_behind import jobs_of
-from lamella.stores.json_files import read_json
 
 pytestmark = [
     pytest.mark.integration,
@@ -71,7 +68,12 @@ class Study:
             run = subprocess.Popen(
                 list(map(str, words)),
                 cwd=self.folder,
-                env={**self.cluster.environment, "PATH": path, "LAMELLA_SLURM_POLL_S": "1"},
+                env={
+                    **self.cluster.environment,
+                    "PATH": path,
+                    "LAMELLA_SLURM_POLL_S": "1",
+                    "LAMELLA_SUBMIT_WAIT_S": "1",
+                },
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -129,6 +131,17 @@ def study(cluster, trainings, tmp_path) -> Iterator[Study]:
     made.end()
 
 
+def stop_controller(cluster, trainings) -> None:
+    number = int((cluster.folder / "run/slurmctld.pid").read_text())
+    os.kill(number, signal.SIGTERM)
+    trainings.wait_for(lambda: not Path(f"/proc/{number}").exists(), "the end of slurmctld")
+
+
+def start_controller(cluster) -> None:
+    """Start what is missing; nodes and jobs are as they were."""
+    subprocess.run([Path(__file__).with_name("start.sh"), cluster.folder], check=True)
+
+
 def kill(run: "subprocess.Popen[bytes]") -> None:
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
@@ -174,5 +187,111 @@ def test_snakemake_by_itself_does_not_start_beside_a_job_of_a_killed_run(study):
         # What `snakemake --unlock` does.
         file.unlink()
     assert study.start(script=False).wait(100) == 1
-    assert f"jobs of an earlier run are still in SLURM ({job}), and would be run twice" in study.said
+    assert f"jobs of an earlier run are still in SLURM ({job})" in study.said
     assert study.jobs() == [job]
+
+
+MORE_EACH_TIME = "3000 if attempt == 2 else 500"
+
+
+def stop_processes_of(job: str) -> None:
+    """Stop a job's training as a hang would, so that it cannot watch its time."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            variables = (process / "environ").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b"lamella.training" in words[:3] and f"SLURM_JOB_ID={job}".encode() in variables:
+            os.kill(int(process.name), signal.SIGSTOP)
+
+
+def reasons(study: Study) -> list[str]:
+    return [line for line in study.said.splitlines() if line.startswith("train_model tiny, 1 (")]
+
+
+def test_job_out_of_memory_gets_more_and_the_run_ends_complete(study):
+    assert study.run(MORE_EACH_TIME, retries=1) == 0, study.said
+    assert study.is_complete
+    assert study.said.count("has been submitted") == 2
+    assert reasons(study) == []
+
+
+def test_job_out_of_memory_again_is_told_so_in_one_line_and_a_second_start_completes(study):
+    assert study.run("500", retries=1) == 1
+    (reason,) = reasons(study)
+    assert ", attempt 2): out of memory, with mem_mb=500. Ask for more: " in reason
+    assert study.run() == 0, study.said
+    assert study.is_complete
+
+
+def test_job_at_its_time_limit_is_told_so_in_one_line_and_a_second_start_completes(study):
+    run = study.start("3000", "1")
+    stop_processes_of(study.job_under_way())
+    assert run.wait(400) == 1
+    (reason,) = reasons(study)
+    assert ", attempt 1): time limit reached, with runtime=1. " in reason
+    assert study.run() == 0, study.said
+    assert study.is_complete
+
+
+def test_cancelled_job_is_told_so_in_one_line_and_a_second_start_completes(cluster, study):
+    run = study.start()
+    job = study.job_under_way()
+    cluster.ask("scancel", job)
+    assert run.wait(400) == 1
+    (reason,) = reasons(study)
+    assert f"(SLURM job {job}, attempt 1): cancelled by somebody. Start again" in reason
+    assert study.run() == 0, study.said
+    assert study.is_complete
+
+
+def test_run_outlives_a_controller_that_is_away(cluster, study):
+    run = study.start()
+    job = study.job_under_way()
+    stop_controller(cluster, study.trainings)
+    study.trainings.wait_for(lambda: study.is_complete or study.ended(), "the training")
+    start_controller(cluster)
+    assert run.wait(400) == 0, study.said
+    assert study.is_complete
+    assert study.said.count("has been submitted") == 1
+    assert cluster.facts(job)["JobState"] == "COMPLETED"
+
+
+def test_submission_waits_while_the_controller_is_away(cluster, study):
+    stop_controller(cluster, study.trainings)
+    run = study.start()
+    log = study.folder / "results/logs/submit.log"
+    study.trainings.wait_for(lambda: log.exists() or study.ended(), "a refused submission")
+    start_controller(cluster)
+    assert run.wait(400) == 0, study.said
+    assert study.is_complete
+    assert "asking again in 1 s: sbatch: error: " in log.read_text()
+
+
+def test_job_on_a_node_that_goes_down_is_queued_again_and_ends_elsewhere(cluster, study):
+    run = study.start()
+    job = study.job_under_way()
+    node = cluster.facts(job)["NodeList"]
+    try:
+        cluster.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+        cluster.hasten(job)
+        assert run.wait(400) == 0, study.said
+    finally:
+        cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    assert study.is_complete
+    assert cluster.facts(job)["NodeList"] != node
+    assert study.said.count("has been submitted") == 1
+
+
+def test_job_on_a_node_that_is_drained_ends_there(cluster, study):
+    run = study.start()
+    job = study.job_under_way()
+    node = cluster.facts(job)["NodeList"]
+    try:
+        cluster.ask("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
+        assert run.wait(400) == 0, study.said
+    finally:
+        cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    assert study.is_complete
+    assert cluster.facts(job)["Restarts"] == "0"

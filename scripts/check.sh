@@ -22,7 +22,7 @@ check types mypy
 check imports lint-imports
 check workflow-format snakefmt --check Snakefile workflow
 check workflow-lint python scripts/lint_workflow.py
-for script in scripts/*.sh .ci/run tests/integration/slurm/*.sh; do
+for script in scripts/*.sh scripts/slurm/* .ci/run tests/integration/slurm/*.sh; do
     check "$script" bash -n "$script"
 done
 

@@ -24,6 +24,9 @@ from lamella.errors import LamellaError
 from lamella.report.costs import tell_run_costs
 from lamella.settings import Device
 from lamella.slides.identity import files_state
+from lamella.slurm.failed_jobs import reasons_of
+from lamella.slurm.left_behind import refuse_jobs_left_in
+from lamella.slurm.submit import have_submissions_wait
 from lamella.tracking.sync import close_workflow_run
 from lamella.tracking.workflow import start_workflow_run
 
@@ -138,6 +141,16 @@ onstart:
         require_site()
     # scripts/run_workflow.sh takes away no lock of a run on another machine.
     Path(".snakemake/lamella-run").write_text(platform.node() + "\n")
+    if workflow.executor_plugin.name == "slurm":
+        # The script looks for jobs that a killed run has left in SLURM where this file is.
+        Path(".snakemake/lamella-slurm").touch()
+        # It marks what its jobs are making; without a mark there is none.
+        if any(Path(".snakemake/incomplete").glob("*")):
+            try:
+                refuse_jobs_left_in(Path.cwd())
+            except LamellaError as error:
+                raise WorkflowError(str(error)) from None
+        have_submissions_wait(Path(workflow.basedir) / "scripts" / "slurm")
     start_workflow_run(SETTINGS.study, SETTINGS.as_params())
 
 
@@ -147,3 +160,7 @@ onsuccess:
 
 onerror:
     end_run(succeeded=False)
+    # Last, and each in one line: above stands all that the jobs have printed.
+    for file in log:
+        for reason in reasons_of(Path(file)):
+            print(reason, file=sys.stderr)

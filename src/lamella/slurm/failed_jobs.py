@@ -1,0 +1,140 @@
+"""Why the jobs of a workflow failed, a line each, from what Snakemake and SLURM have written."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_BLOCK = re.compile(
+    r"^(?:(?P<begun>(?:local)?rule )|Error in rule )(?P<rule>\w+):\n(?P<text>(?: +.*\n)+)"
+    r"|^Finished jobid: (?P<finished>\d+)",
+    re.MULTILINE,
+)
+_SHOWN_LOG = re.compile(r"^Logfile [^\n]+:\n(=+\n).*?^\1", re.MULTILINE | re.DOTALL)
+"""A job's log, as it stands in Snakemake's own: that of a SLURM job is another Snakemake's."""
+
+_FACT = re.compile(r"^ {4}(\w+): (.*)$", re.MULTILINE)
+_ERROR_LINE = re.compile(r" ERROR lamella: (.+)$", re.MULTILINE)
+
+_REASONS = (
+    (
+        "OUT_OF_MEMORY",
+        r"exceeded memory limit|oom[_-]kill|Exceeded job memory",
+        "out of memory, with mem_mb={mem_mb}",
+        "Ask for more: --set-resources {rule}:mem_mb=…",
+    ),
+    (
+        "TIMEOUT",
+        r"DUE TO TIME LIMIT",
+        "time limit reached, with runtime={runtime}",
+        "Ask for more minutes: --set-resources {rule}:runtime=…",
+    ),
+    ("NODE_FAIL", r"DUE TO NODE FAILURE", "its node failed", "Start again"),
+    ("PREEMPTED", r"DUE TO PREEMPTION", "preempted by another job", "Start again"),
+    ("CANCELLED", r"$^", "cancelled by somebody", "Start again"),
+)
+"""SLURM's state, what stands in the job's log, what that means, and what to do.
+
+Without cgroups SLURM calls a job that it killed for its memory FAILED; at the time limit the step
+inside the job may end first, and the job is FAILED as well."""
+
+
+@dataclass(frozen=True)
+class FailedJob:
+    """A job whose last attempt failed.
+
+    Attributes:
+        rule: Its rule.
+        facts: What Snakemake has printed of it: wildcards, log files, resources.
+        attempts: How often it was tried.
+    """
+
+    rule: str
+    facts: Mapping[str, str]
+    attempts: int
+
+
+def failed_jobs(said: str) -> list[FailedJob]:
+    """Return the jobs that have failed for good, from the text that Snakemake has logged."""
+    begun: dict[str, dict[str, str]] = {}
+    failed: dict[str, FailedJob] = {}
+    for block in _BLOCK.finditer(_SHOWN_LOG.sub("", said)):
+        if block["finished"]:
+            failed.pop(block["finished"], None)
+            continue
+        facts = dict(_FACT.findall(block["text"]))
+        job = facts.get("jobid", "")
+        if block["begun"]:
+            begun[job] = facts
+            continue
+        attempts = failed[job].attempts + 1 if job in failed else 1
+        facts = {**begun.get(job, {}), **facts}
+        failed[job] = FailedJob(block["rule"], facts, attempts)
+    return list(failed.values())
+
+
+def reasons_of(snakemake_log: Path) -> Iterator[str]:
+    """Yield a line for every job that failed for good.
+
+    Args:
+        snakemake_log: The file that Snakemake has written in this run.
+    """
+    for job in failed_jobs(snakemake_log.read_text(errors="replace")):
+        yield reason_of(job)
+
+
+def reason_of(job: FailedJob) -> str:
+    """Return where a job failed, of what, and what to do."""
+    logs = _logs(job)
+    what, remedy = _cause(job, logs)
+    number = job.facts.get("external_jobid")
+    slurm = f"SLURM job {number}, " if number else ""
+    wildcards = ", ".join(_wildcards(job))
+    where = " ".join(filter(None, (job.rule, wildcards)))
+    tried = f"{slurm}attempt {job.attempts}"
+    # The last is SLURM's where there is one.
+    look = f" Log: {logs[-1]}" if logs else ""
+    return f"{where} ({tried}): {what}. {remedy}.{look}"
+
+
+def _cause(job: FailedJob, logs: list[Path]) -> tuple[str, str]:
+    message = job.facts.get("message", "")
+    if "sbatch failed" in message:
+        refusal = message.partition("The error message was '")[2].rstrip("'.")
+        return f"SLURM did not take it ({refusal})", "Start again when it does"
+    state = re.search(r"SLURM status is: '(\w+)", message)
+    text = "".join(map(_text, logs))
+    known = {"rule": job.rule, "mem_mb": "?", "runtime": "?", **_resources(job)}
+    for name, sign, what, remedy in _REASONS:
+        if (state and state[1] == name) or re.search(sign, text):
+            return what.format_map(known), remedy.format_map(known)
+    # Only the rule's own: SLURM's ends with what Snakemake says.
+    return _own_reason("".join(map(_text, logs[:1]))), "Start again when that is mended"
+
+
+def _own_reason(text: str) -> str:
+    """Return the error that a job has logged, else its last line."""
+    errors = _ERROR_LINE.findall(text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return "it has logged nothing"
+    last: str = errors[-1] if errors else lines[-1]
+    return last.rstrip(".")
+
+
+def _logs(job: FailedJob) -> list[Path]:
+    names = job.facts.get("log", "").removesuffix(" (check log file(s) for error details)")
+    return [Path(name) for name in names.split(", ") if name]
+
+
+def _text(log: Path) -> str:
+    return log.read_text(errors="replace") if log.is_file() else ""
+
+
+def _wildcards(job: FailedJob) -> list[str]:
+    pairs = filter(None, job.facts.get("wildcards", "").split(", "))
+    return [pair.partition("=")[2] for pair in pairs]
+
+
+def _resources(job: FailedJob) -> dict[str, str]:
+    return dict(re.findall(r"(\w+)=([^,]+)", job.facts.get("resources", "")))

@@ -42,6 +42,7 @@ class Study:
         alone = {"backend": "none", "processes": 1, "checkpoint_minutes": 1e-9}
         settings = {
             "study": "slurm",
+            "site": {"account": "lab", "partition": "cpu"},
             "training": {**alone, **training, "runs": {"tiny": run}},
             # Nobody is there: the record stays beside the results.
             "tracking": {"uri": "http://127.0.0.1:1", "retries": 0, "timeout_s": 1},
@@ -57,7 +58,6 @@ class Study:
             REPOSITORY / "scripts/run_workflow.sh" if script else snakemake,
             *("--snakefile", REPOSITORY / "Snakefile"),
             *("--profile", REPOSITORY / "profiles/slurm", "--latency-wait", "5"),
-            *("--default-resources", "slurm_account=lab", "slurm_partition=cpu"),
             "--set-resources",
             *(f"train_model:mem_mb={memory}", f"train_model:runtime={runtime}"),
             *("--retries", retries, "--slurm-init-seconds-before-status-checks", "2"),

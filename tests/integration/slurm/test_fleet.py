@@ -261,7 +261,6 @@ def test_workflow_runs_stages_beside_itself_and_their_workers_on_the_cluster(clu
     words = [
         *(Path(sys.executable).with_name("snakemake"), "--snakefile", REPOSITORY / "Snakefile"),
         *("--profile", REPOSITORY / "profiles/slurm", "--latency-wait", "5"),
-        *("--default-resources", "slurm_account=lab", "slurm_partition=cpu"),
         *("--", "results/patches/manifest.tsv"),
     ]
     # As in an activated environment.

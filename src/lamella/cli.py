@@ -153,7 +153,9 @@ def _add_other_commands(commands: Any) -> None:
         help="its file; written where it is not there (default: config/site.yaml)",
     )
     doctor.add_argument(
-        "--tracking", metavar="URI", help="tracking server that the nodes should reach"
+        "--tracking",
+        metavar="URI",
+        help="tracking server that the nodes should reach (default: that of config/config.yaml)",
     )
     doctor.add_argument(
         "--wait", type=float, default=600.0, metavar="SECONDS", help="patience with the queue"
@@ -324,7 +326,8 @@ def _doctor(options: argparse.Namespace) -> None:
     known = _section(options.site, "site") if options.site.exists() else None
     site = None if known is None else _checked(SiteSettings, known, str(options.site))
     folder = Path("results/logs/doctor")
-    checks, site = examine(site, folder=folder, tracking=options.tracking, wait_s=options.wait)
+    tracking = options.tracking or _tracking_server(Path("config/config.yaml"))
+    checks, site = examine(site, folder=folder, tracking=tracking, wait_s=options.wait)
     for check in checks:
         print(check)
     workers = workers_that_fit(site.partition)
@@ -333,6 +336,13 @@ def _doctor(options: argparse.Namespace) -> None:
     failed = sum(check.state is State.FAIL for check in checks)
     if failed:
         raise SlurmError(f"{failed} checks failed", "this cluster", "Mend them, then ask again")
+
+
+def _tracking_server(path: Path) -> str | None:
+    """Return the address of the server that a config file names; ``None``: a file, or none."""
+    section = _section(path, "tracking") if path.exists() else {}
+    uri = _checked(TrackingSettings, section or {}, str(path)).uri
+    return uri if uri and uri.startswith(("http://", "https://")) else None
 
 
 def _document(options: argparse.Namespace) -> None:

@@ -77,6 +77,34 @@ def test_training_asks_for_tasks_on_its_nodes_and_memory_per_node(workplace, tra
     assert ("threads: " in job) == ("nodes" not in training)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_every_job_of_the_cluster_goes_to_the_partition_of_its_device(workplace, device):
+    workplace.write_config(
+        {"site": {"account": "lab", "partition": "short", "gpu_partition": "gpu", "qos": "high"}},
+        "site.yaml",
+    )
+    on_device = {"device": device}
+    computing = dict.fromkeys(("parity", "predict", "benchmark"), on_device)
+    training = {"backend": "torch", "processes": 2, **on_device}
+    workplace.write_config({**computing, "training": training})
+    plan = workplace.snakemake("--dry-run", profile=REPOSITORY / "profiles" / "slurm").text
+    jobs = re.findall(r"^rule (\w+):\n(.*?)^Shell command:", plan, re.MULTILINE | re.DOTALL)
+    names = ("slurm_account", "slurm_partition", "qos", "gres")
+    asked = re.compile(rf"\b({'|'.join(names)})=([\w:]+)")
+    given = {rule: dict(asked.findall(job)) for rule, job in jobs}
+    found = {rule: [words.get(name, "") for name in names] for rule, words in given.items()}
+    plain = ["lab", "short", "high", ""]
+    one = ["lab", "gpu", "high", "gpu:1"] if device == "cuda" else plain
+    beside = {"prepare_tracking", "check_cohort", "split_cohort", "check_failures", "all"}
+    beside |= {"summarise_runs", "summarise_benchmark"}
+    assert {rule: words for rule, words in found.items() if rule not in beside} == {
+        **dict.fromkeys(("segment_tissue", "extract_patches", "join_cohort"), plain),
+        **dict.fromkeys(("export_model", "explain_patches", "build_report"), plain),
+        **dict.fromkeys(("check_parity", "predict_slides", "benchmark_engine"), one),
+        "train_model": [*one[:3], "gpu:2" if device == "cuda" else ""],
+    }
+
+
 def test_cluster_profile_plans_without_a_number_of_cores(workplace):
     profile = REPOSITORY / "profiles" / "slurm"
     plan = workplace.snakemake("--dry-run", profile=profile)

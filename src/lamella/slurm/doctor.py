@@ -1,6 +1,8 @@
 """Ask a cluster what Lamella wants to know of it, and write a first ``config/site.yaml``."""
 
 import logging
+import math
+import re
 import shlex
 import sys
 import time
@@ -10,8 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lamella.errors import SlurmError
-from lamella.slurm.cluster import Partition, accounts, partitions
+from lamella.slurm.cluster import Accounts, Partition, accounts, partitions
 from lamella.slurm.commands import ask
 from lamella.slurm.settings import SiteSettings
 from lamella.stores.atomic import write_text
@@ -26,6 +30,11 @@ _SHORT_LIMIT_MIN = 60
 # The fleet, a room above, gives a worker 2048 by default; its process takes a little beside that.
 _WORKER_MIB = 2400
 _USUAL_WORKERS_PER_JOB = 4
+# Of the job that looks at a node; torch loads CUDA's libraries into the host's memory.
+_NODE_CHECK_MIB = 1500
+_GPU_CHECK_MIB = 4000
+# States of a job that has not ended.
+_UNFINISHED = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STAGE_OUT"}
 
 
 class State(StrEnum):
@@ -76,10 +85,11 @@ def examine(
     """
     known = partitions()
     checks = [_partition_check(partition) for partition in known]
-    account, said = _account()
+    mine, said = _account()
     checks.append(said)
-    site = site or _first_site(known, account)
-    checks += _names_checks(site, known)
+    site = site or _first_site(known, mine.default or next(iter(mine.names), None))
+    checks += _names_checks(site, known, mine)
+    checks += _limit_checks(site, known)
     if any(check.state is State.FAIL for check in checks):
         return checks, site
     checks += _job_checks(site, gpus=0, folder=folder, tracking=tracking, wait_s=wait_s)
@@ -109,14 +119,17 @@ def _partition_check(partition: Partition) -> Check:
     return Check(name, State.OK, said)
 
 
-def _account() -> tuple[str | None, Check]:
+def _account() -> tuple[Accounts, Check]:
     try:
         found = accounts()
     except SlurmError as error:
-        return None, Check("accounts", State.WARN, f"the cluster keeps none ({error.what})")
+        what = " ".join(error.what.split())
+        return Accounts(None, ()), Check(
+            "accounts", State.WARN, f"the cluster keeps none ({what})", "Jobs name none"
+        )
     if not found.names:
-        return None, Check("accounts", State.WARN, "this user has none", "Ask the site for one")
-    return found.names[0], Check("accounts", State.OK, ", ".join(found.names))
+        return found, Check("accounts", State.WARN, "this user has none", "Ask the site for one")
+    return found, Check("accounts", State.OK, ", ".join(found.names))
 
 
 def _first_site(known: Sequence[Partition], account: str | None) -> SiteSettings:
@@ -125,8 +138,7 @@ def _first_site(known: Sequence[Partition], account: str | None) -> SiteSettings
     having = [each for each in ordered if each.gpus]
     # A partition of all nodes serves both.
     chosen = ([each for each in ordered if not each.gpus] or ordered)[:1] + having[:1]
-    limits = [each.limit_min for each in chosen if each.limit_min is not None]
-    limit_min = min(limits, default=None)
+    limit_min = _limit_min(chosen)
     usual_min = SiteSettings().walltime_min
     return SiteSettings(
         account=account,
@@ -137,15 +149,65 @@ def _first_site(known: Sequence[Partition], account: str | None) -> SiteSettings
     )
 
 
-def _names_checks(site: SiteSettings, known: Sequence[Partition]) -> Iterator[Check]:
+def _names_checks(
+    site: SiteSettings, known: Sequence[Partition], mine: Accounts
+) -> Iterator[Check]:
+    """Yield the names of a site that its cluster does not know."""
     names = [partition.name for partition in known]
     if site.partition is None:
         yield Check("site.partition", State.FAIL, "no partition takes jobs", f"Known here: {names}")
     for setting in ("partition", "gpu_partition"):
         name = getattr(site, setting)
         if name is not None and name not in names:
-            remedy = f"Known here: {', '.join(names)}"
-            yield Check(f"site.{setting}", State.FAIL, f"there is no partition {name!r}", remedy)
+            yield _unknown(setting, f"there is no partition {name!r}", names)
+    # SLURM does not look at the case of accounts.
+    folded = [name.casefold() for name in mine.names]
+    if site.account is not None and folded and site.account.casefold() not in folded:
+        yield _unknown("account", f"this user has no account {site.account!r}", mine.names)
+    for partition in known:
+        if partition.name == site.gpu_partition:
+            yield from _gpu_names_checks(site, partition)
+
+
+def _gpu_names_checks(site: SiteSettings, partition: Partition) -> Iterator[Check]:
+    if not partition.gpus:
+        said = f"partition {partition.name!r} has no GPUs"
+        yield Check("site.gpu_partition", State.FAIL, said, "Name one that has, or none")
+    elif site.gpu_type is not None and site.gpu_type not in partition.gpus:
+        kinds = sorted(filter(None, partition.gpus)) or ["GPUs of no name"]
+        said = f"partition {partition.name!r} has no GPU {site.gpu_type!r}"
+        yield _unknown("gpu_type", said, kinds)
+
+
+def _unknown(setting: str, said: str, known: Sequence[str]) -> Check:
+    return Check(f"site.{setting}", State.FAIL, said, f"Known here: {', '.join(known)}")
+
+
+def _limit_checks(site: SiteSettings, known: Sequence[Partition]) -> Iterator[Check]:
+    """Yield the time limits of a site that are longer than those of its partitions.
+
+    SLURM refuses jobs that ask for more, or lets them wait for ever.
+    """
+    limit_min = _limit_min([each for each in known if each.name in _chosen(site)])
+    if limit_min is None:
+        return
+    remedy = f"Write {limit_min}, or jobs that ask for more may wait for ever"
+    if site.limit_min is None or site.limit_min > limit_min:
+        said = "not there" if site.limit_min is None else f"{site.limit_min}"
+        shortest = f"{said}, but {limit_min} min is the most that a job may take here"
+        yield Check("site.limit_min", State.WARN, shortest, remedy)
+    if site.walltime_min > limit_min:
+        said = f"{site.walltime_min}, but {limit_min} min is the most that a job may take here"
+        yield Check("site.walltime_min", State.WARN, said, remedy)
+
+
+def _limit_min(chosen: Sequence[Partition]) -> int | None:
+    """Return the shortest of the partitions' limits in minutes; ``None`` where none has one."""
+    return min((each.limit_min for each in chosen if each.limit_min is not None), default=None)
+
+
+def _chosen(site: SiteSettings) -> set[str | None]:
+    return {site.partition, site.gpu_partition}
 
 
 def _job_checks(
@@ -223,7 +285,8 @@ def _run_on_node(
     program += ["--tracking", tracking] if tracking else []
     program += ["--gpu"] if gpus else []
     job = ask(
-        *("sbatch", "--parsable", "--job-name=lamella-doctor", "--time=5", "--mem=1500"),
+        *("sbatch", "--parsable", "--job-name=lamella-doctor", "--time=5"),
+        f"--mem={_GPU_CHECK_MIB if gpus else _NODE_CHECK_MIB}",
         *_options(site, gpus),
         f"--output={log.absolute()}",
         f"--wrap={shlex.join(program)}",
@@ -269,23 +332,43 @@ def _queued(number: str) -> tuple[str, str] | None:
             return None
         raise
     state, _, reason = said.partition("|")
-    return (state, reason) if state in {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING"} else None
+    return (state, reason) if state in _UNFINISHED else None
 
 
 def _answer(answer: Path, log: Path, number: str) -> dict[str, Any]:
-    """Return what a job has written; a shared file system may show it late."""
+    """Return what a job has written; a shared file system may show it late.
+
+    Raises:
+        SlurmError: the job has failed, or nothing is shown.
+    """
+    state = _last_state(number)
     until = time.monotonic() + _FILE_LIMIT_S
     while not answer.exists():
+        # What a site prints into every log is no failure.
+        has_failed = state not in {None, "COMPLETED"}
         said = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-        if said or time.monotonic() > until:
+        if time.monotonic() > until or (has_failed and said):
+            ended = f"it ended as {state}" if has_failed else f"it left nothing in {answer.parent}"
             raise SlurmError(
-                said[-1] if said else f"it left nothing in {answer.parent}",
+                f"{ended} ({said[-1]})" if said else ended,
                 f"SLURM job {number}",
                 f"See {log}" if said else "Let folder and environment lie where all nodes see them",
             )
         time.sleep(_POLL_S)
     found: dict[str, Any] = read_json(answer)
     return found
+
+
+def _last_state(number: str) -> str | None:
+    """Return how a job has ended; ``None`` where SLURM has forgotten it already."""
+    try:
+        said = ask("scontrol", "show", "job", "-o", number)
+    except SlurmError as error:
+        if "Invalid job id" in error.what:
+            return None
+        raise
+    found = re.search(r"\bJobState=(\w+)", said)
+    return found[1] if found else None
 
 
 def write_site(path: Path, site: SiteSettings, workers_per_job: int) -> bool:
@@ -298,11 +381,10 @@ def write_site(path: Path, site: SiteSettings, workers_per_job: int) -> bool:
         return False
     lines = ["# What this cluster is called; written by `lamella doctor --slurm`, yours to change."]
     lines.append("site:")
-    for name, field in SiteSettings.model_fields.items():
-        value = getattr(site, name)
-        meaning = " ".join((field.description or "").split())
+    for name, value in site.as_params().items():
+        meaning = " ".join((SiteSettings.model_fields[name].description or "").split())
         lines.append(f"  # {meaning}")
-        lines.append(f"  {name}: {value}" if value is not None else f"  # {name}:")
+        lines.append(f"  {_entry(name, value)}" if value is not None else f"  # {name}:")
     lines += [
         "fleet:",
         "  # The workers of a step over all slides are jobs of their own.",
@@ -311,6 +393,11 @@ def write_site(path: Path, site: SiteSettings, workers_per_job: int) -> bool:
     ]
     write_text(path, "\n".join(lines) + "\n")
     return True
+
+
+def _entry(name: str, value: object) -> str:
+    """Return a line of YAML: an account may be called 0123, and a partition ``on``."""
+    return yaml.safe_dump({name: value}, allow_unicode=True, width=math.inf).strip()
 
 
 def workers_that_fit(name: str | None) -> int:

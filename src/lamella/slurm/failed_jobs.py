@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BLOCK = re.compile(
-    r"^(?:(?P<begun>(?:local)?rule )|Error in rule )(?P<rule>\w+):\n(?P<text>(?: +.*\n)+)"
+    r"^(?:(?P<begun>(?:local)?rule )|Error in rule )(?P<rule>\w+):\n"
+    # What stands before the number may be a message of several lines.
+    r"(?P<text>(?:.*\n)*?    jobid: .*\n(?: +.*\n)*)"
     r"|^Finished jobid: (?P<finished>\d+)",
     re.MULTILINE,
 )
@@ -31,7 +33,8 @@ _REASONS = (
     ),
     ("NODE_FAIL", r"DUE TO NODE FAILURE", "its node failed", "Start again"),
     ("PREEMPTED", r"DUE TO PREEMPTION", "preempted by another job", "Start again"),
-    ("CANCELLED", r"$^", "cancelled by somebody", "Start again"),
+    # No text says so: SLURM has the same words for every job that it ends.
+    ("CANCELLED", r"(?!)", "cancelled by somebody", "Start again"),
 )
 """SLURM's state, what stands in the job's log, what that means, and what to do.
 
@@ -99,8 +102,11 @@ def reason_of(job: FailedJob) -> str:
 
 def _cause(job: FailedJob, logs: list[Path]) -> tuple[str, str]:
     message = job.facts.get("message", "")
-    if "sbatch failed" in message:
-        refusal = message.partition("The error message was '")[2].rstrip("'.")
+    refused = re.match(
+        r"SLURM sbatch failed. The error message was '|Job submission failed", message
+    )
+    if refused:
+        refusal = message[refused.end() :].removeprefix(" with exception: ").rstrip("'.")
         return f"SLURM did not take it ({refusal})", "Start again when it does"
     state = re.search(r"SLURM status is: '(\w+)", message)
     text = "".join(map(_text, logs))

@@ -136,8 +136,10 @@ class Trainings:
         index: Path = drawing["draw_cohort"](folder, per_slide=20)
         return index
 
-    def command(self, folder: Path, backend: Backend, *, nodes: int, epochs: int = 8) -> list[str]:
-        """Return the call that trains into a folder."""
+    def command(
+        self, folder: Path, backend: Backend, *, nodes: int, epochs: int = 8, **limits: int
+    ) -> list[str]:
+        """Return the call that trains into a folder; limits are fields of the settings."""
         run = RunSettings(
             model="test_resnet",
             epochs=epochs,
@@ -147,7 +149,12 @@ class Trainings:
             head=HeadSettings(hidden=(16,), dropout=0.5),
         )
         settings = TrainingSettings(
-            backend=backend, processes=2, nodes=nodes, runs={"tiny": run}, checkpoint_minutes=OFTEN
+            backend=backend,
+            processes=2,
+            nodes=nodes,
+            runs={"tiny": run},
+            checkpoint_minutes=OFTEN,
+            **limits,
         )
         return [
             *(sys.executable, str(PROGRAM), "launch"),
@@ -156,9 +163,9 @@ class Trainings:
             "--requeue",
         ]
 
-    def script(self, folder: Path, backend: Backend, *, epochs: int = 8) -> Path:
+    def script(self, folder: Path, backend: Backend, *, epochs: int = 8, **limits: int) -> Path:
         """Write a batch script that is a training on two nodes, from its first line to its last."""
-        words = self.command(folder, backend, nodes=2, epochs=epochs)
+        words = self.command(folder, backend, nodes=2, epochs=epochs, **limits)
         return self.write(folder, f"exec {shlex.join(words)}")
 
     def write(self, folder: Path, line: str) -> Path:

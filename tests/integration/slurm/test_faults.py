@@ -131,10 +131,16 @@ def study(cluster, trainings, tmp_path) -> Iterator[Study]:
     made.end()
 
 
+def has_ended(process: int) -> bool:
+    """Return whether a process is gone, or dead and not buried yet."""
+    status = Path(f"/proc/{process}/status")
+    return not status.exists() or "State:\tZ" in status.read_text()
+
+
 def stop_controller(cluster, trainings) -> None:
     number = int((cluster.folder / "run/slurmctld.pid").read_text())
     os.kill(number, signal.SIGTERM)
-    trainings.wait_for(lambda: not Path(f"/proc/{number}").exists(), "the end of slurmctld")
+    trainings.wait_for(lambda: has_ended(number), "the end of slurmctld")
 
 
 def start_controller(cluster) -> None:
@@ -189,6 +195,17 @@ def test_snakemake_by_itself_does_not_start_beside_a_job_of_a_killed_run(study):
     assert study.start(script=False).wait(100) == 1
     assert f"jobs of an earlier run are still in SLURM ({job})" in study.said
     assert study.jobs() == [job]
+
+
+def test_interrupted_run_cancels_its_job_and_a_second_start_completes(cluster, study):
+    run = study.start()
+    job = study.job_under_way()
+    run.send_signal(signal.SIGINT)
+    assert run.wait(100) == 1
+    study.trainings.wait_for(lambda: study.jobs() == [], "end of the job")
+    assert cluster.facts(job)["JobState"] == "CANCELLED"
+    assert study.run() == 0, study.said
+    assert study.is_complete
 
 
 MORE_EACH_TIME = "3000 if attempt == 2 else 500"
@@ -295,3 +312,22 @@ def test_job_on_a_node_that_is_drained_ends_there(cluster, study):
         cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
     assert study.is_complete
     assert cluster.facts(job)["Restarts"] == "0"
+
+
+def test_full_disk_is_told_in_one_line_and_a_second_start_completes(study):
+    results = study.folder / "results/train"
+    results.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(results)]
+    mounted = subprocess.run(mount, stderr=subprocess.PIPE, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted: {mounted.stderr.strip()}")
+    try:
+        assert study.run() == 1
+        (reason,) = reasons(study)
+        assert "No space left on device" in reason
+        subprocess.run(["mount", "-o", "remount,size=100m", str(results)], check=True)
+        assert study.run() == 0, study.said
+        assert study.is_complete
+    finally:
+        study.end()
+        subprocess.run(["umount", str(results)], check=True)

@@ -87,6 +87,20 @@ def test_rank_killed_on_the_second_node_ends_the_other_and_is_named(cluster, tra
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("backend", [Backend.HOROVOD, Backend.TORCH])
+def test_rank_that_hangs_ends_the_training_when_the_others_have_waited_long_enough(
+    cluster, trainings, tmp_path, backend
+):
+    script = trainings.script(tmp_path, backend, epochs=LONG, exchange_limit_s=10)
+    job = cluster.submit(script)
+    trainings.wait_for(lambda: is_under_way(tmp_path), "a checkpoint")
+    os.kill(trainings.ranks(tmp_path)[1], signal.SIGSTOP)
+    assert cluster.wait(job) == "1:0"
+    assert "rank 0 of 2 on cpu1: " in (tmp_path / "log").read_text()
+    trainings.wait_for(lambda: trainings.ranks(tmp_path) == {}, "end of the ranks")
+
+
+@pytest.mark.faults
 def test_ranks_end_with_a_killed_launcher_though_its_job_goes_on(cluster, trainings, tmp_path):
     words = shlex.join(trainings.command(tmp_path, Backend.TORCH, nodes=2, epochs=LONG))
     launcher = tmp_path / "launcher"

@@ -91,15 +91,29 @@ def test_error_that_a_job_has_logged_is_its_reason(reasons):
     assert "attempt 1): OSError: [Errno 28] No space left on device. Start again" in reason
 
 
-def test_job_that_slurm_did_not_take_is_told_with_its_answer(tmp_path):
+@pytest.mark.parametrize(
+    "message",
+    [
+        "SLURM sbatch failed. The error message was 'sbatch: error: Job violates policy'.",
+        "Job submission failed with exception: sbatch: error: Job violates policy",
+    ],
+)
+def test_job_that_slurm_did_not_take_is_told_with_its_answer(tmp_path, message):
     said = (
-        "Error in rule train_model:\n    message: SLURM sbatch failed. The error message was"
-        " 'sbatch: error: Job violates accounting/QOS policy'.\n    sbatch call:\n        sbatch\n"
-        "    jobid: 1\n"
+        f"Error in rule train_model:\n    message: {message}\nThe next line of it.\n"
+        "    jobid: 1\n    shell:\n        python\n"
     )
     (tmp_path / "log").write_text(BEGUN.format(job=1) + said)
-    (reason,) = reasons_of(tmp_path / "log")
-    assert "SLURM did not take it (sbatch: error: Job violates accounting/QOS policy)" in reason
+    assert list(reasons_of(tmp_path / "log")) == [
+        "train_model tiny, 1 (attempt 1): SLURM did not take it"
+        " (sbatch: error: Job violates policy). Start again when it does."
+        " Log: results/logs/train_model/tiny/seed1.log"
+    ]
+
+
+def test_job_that_has_logged_nothing_is_not_taken_for_a_cancelled_one(reasons):
+    (reason,) = reasons("FAILED")
+    assert "attempt 1): it has logged nothing. " in reason
 
 
 def test_job_that_a_later_attempt_has_finished_did_not_fail():

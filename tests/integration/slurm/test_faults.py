@@ -312,22 +312,3 @@ def test_job_on_a_node_that_is_drained_ends_there(cluster, study):
         cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
     assert study.is_complete
     assert cluster.facts(job)["Restarts"] == "0"
-
-
-def test_full_disk_is_told_in_one_line_and_a_second_start_completes(study):
-    results = study.folder / "results/train"
-    results.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(results)]
-    mounted = subprocess.run(mount, stderr=subprocess.PIPE, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted: {mounted.stderr.strip()}")
-    try:
-        assert study.run() == 1
-        (reason,) = reasons(study)
-        assert "No space left on device" in reason
-        subprocess.run(["mount", "-o", "remount,size=100m", str(results)], check=True)
-        assert study.run() == 0, study.said
-        assert study.is_complete
-    finally:
-        study.end()
-        subprocess.run(["umount", str(results)], check=True)

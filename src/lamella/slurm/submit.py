@@ -1,13 +1,13 @@
-"""Submissions that wait, where SLURM takes no job for now."""
+"""Snakemake's calls of SLURM, where the controller is away or takes no job for now."""
 
 import os
 from pathlib import Path
 
 
 def have_submissions_wait(programs: Path) -> None:
-    """Put Lamella's ``sbatch`` before the real one, for this process and what it starts.
+    """Put Lamella's ``sbatch`` and ``sacct`` before the real ones, for this process and its own.
 
-    Snakemake calls ``sbatch`` by its name, and takes a refused submission for a failed job.
+    Snakemake calls them by their names, and takes a refused submission for a failed job.
 
     Args:
         programs: The folder ``scripts/slurm`` of the repository.

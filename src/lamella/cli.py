@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
-import yaml
 
 from lamella.drawing.settings import DrawingSettings
 from lamella.errors import LamellaError, SettingsError, SlurmError, StoreError
@@ -177,13 +176,18 @@ def _add_results_folder(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _usual_configfiles() -> list[Path]:
+    site = Path("config/site.yaml")
+    return [Path("config/config.yaml"), *([site] if site.exists() else [])]
+
+
 def _add_configfiles(command: argparse.ArgumentParser, meaning: str) -> None:
     command.add_argument(
         "--configfile",
         type=Path,
         nargs="+",
-        default=[Path("config/config.yaml")],
-        help=f"config files; {meaning}",
+        default=_usual_configfiles(),
+        help=f"config files; {meaning} (default: those that the workflow takes by itself)",
     )
 
 
@@ -320,20 +324,23 @@ def _sync_tracking(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> None:
-    from lamella.slurm.doctor import State, examine, workers_that_fit, write_site
+    from lamella.fleet.settings import DEFAULT_FLEET
+    from lamella.slurm.doctor import State, examine, write_site
     from lamella.slurm.settings import SiteSettings
 
     known = _section(options.site, "site") if options.site.exists() else None
     site = None if known is None else _checked(SiteSettings, known, str(options.site))
     folder = Path("results/logs/doctor")
     tracking = options.tracking or _tracking_server(Path("config/config.yaml"))
-    checks, site = examine(site, folder=folder, tracking=tracking, wait_s=options.wait)
-    for check in checks:
+    found = examine(site, folder=folder, tracking=tracking, wait_s=options.wait)
+    for check in found.checks:
         print(check)
-    workers = workers_that_fit(site.partition)
-    if site.partition is not None and write_site(options.site, site, workers):
-        print(f"wrote {options.site}: look through it")
-    failed = sum(check.state is State.FAIL for check in checks)
+    node = found.partition
+    if node is not None:
+        workers = DEFAULT_FLEET.workers_that_fit(cores=node.cores, memory_mib=node.memory_mib)
+        if write_site(options.site, found.site, workers):
+            print(f"wrote {options.site}: look through it")
+    failed = sum(check.state is State.FAIL for check in found.checks)
     if failed:
         raise SlurmError(f"{failed} checks failed", "this cluster", "Mend them, then ask again")
 
@@ -357,9 +364,9 @@ def _document(options: argparse.Namespace) -> None:
 
 def _section(path: Path, name: str) -> dict[str, Any]:
     """Return one section of a config file; empty where it names none."""
-    if not path.exists():
-        raise SettingsError("there is no such config file", str(path), "Correct --configfile")
-    section: dict[str, Any] = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(name, {})
+    from lamella.config import read_config_file
+
+    section: dict[str, Any] = read_config_file(path).get(name, {})
     return section
 
 

@@ -131,6 +131,18 @@ def load_config(values: Mapping[str, Any], files: Sequence[Path | str]) -> Confi
     return config
 
 
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Return the plain values of one config file.
+
+    Raises:
+        SettingsError: there is no such file.
+    """
+    if not path.exists():
+        raise SettingsError("there is no such config file", str(path), "Correct --configfile")
+    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return values
+
+
 def load_slides(config: Config) -> list[Slide]:
     """Return the slide table, checked against the settings that speak of its columns.
 

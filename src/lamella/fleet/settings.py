@@ -7,6 +7,9 @@ from pydantic import Field
 
 from lamella.settings import Device, Settings
 
+JOB_OVERHEAD_MIB = 512
+"""Memory of a job of workers beside that of its workers, in MiB."""
+
 
 class ClusterKind(StrEnum):
     """Where the workers run."""
@@ -64,6 +67,11 @@ class FleetSettings(Settings):
     def staged_bytes(self) -> int:
         """Size of the largest slide that is copied to the node; 0: none is."""
         return int(self.stage_gib * 2**30) if self.stage_slides else 0
+
+    def workers_that_fit(self, *, cores: int, memory_mib: int) -> int:
+        """Return how many workers one SLURM job may have on a node, at least 1."""
+        most = min(cores, (memory_mib - JOB_OVERHEAD_MIB) // self.worker_memory_mib)
+        return max(1, min(self.workers_per_job, most))
 
     def on(self, device: Device) -> Self:
         """Return the settings for work on a device: workers on a GPU stay where the GPU is."""

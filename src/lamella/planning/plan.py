@@ -4,9 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lamella.config import load_config, load_slides
+from lamella.config import load_config, load_slides, read_config_file
 from lamella.errors import SettingsError
 from lamella.planning.cohort_size import TISSUE_SHARE, cohort_size
 from lamella.planning.estimate import estimate, estimate_lines
@@ -41,9 +39,7 @@ def plan_study(
 def _merged(files: Sequence[Path]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for path in files:
-        if not path.exists():
-            raise SettingsError("there is no such config file", str(path), "Correct --configfile")
-        _merge(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        _merge(merged, read_config_file(path))
     return merged
 
 

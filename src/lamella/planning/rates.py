@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lamella.engines.settings import EngineName
 from lamella.fleet.manifest import MANIFEST_NAME, ManifestRow, Status, read_manifest
-from lamella.slurm.costs import read_costs
+from lamella.slurm.cost_table import read_costs
 from lamella.slurm.rule_costs import by_rule
 from lamella.stores.codec import Storage
 from lamella.stores.json_files import read_json

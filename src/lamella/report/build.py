@@ -23,7 +23,7 @@ from lamella.report.jobs import jobs_html
 from lamella.report.predictions import prediction_section
 from lamella.report.template import own_file, template
 from lamella.report.training import training_section
-from lamella.slurm.costs import read_costs
+from lamella.slurm.cost_table import read_costs
 from lamella.stores.atomic import write_text
 
 logger = logging.getLogger(__name__)

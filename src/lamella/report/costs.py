@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lamella.errors import TrackingError
-from lamella.slurm.costs import JobCost, renew_costs, write_costs_to
+from lamella.slurm.cost_table import JobCost, write_costs
+from lamella.slurm.costs import renew_costs
 from lamella.slurm.rule_costs import (
     RULES_TABLE,
     RuleCost,
@@ -77,7 +78,7 @@ def _track(costs: Sequence[JobCost]) -> None:
         return
     rules = by_rule(costs)
     folder = workflow_folder(current_workflow_run()["id"])
-    write_costs_to(folder / "jobs.tsv", costs)
+    write_costs(folder / "jobs.tsv", costs)
     write_rule_costs(folder / "rules.tsv", rules)
     add_to_workflow_run(_metrics(rules), ["jobs.tsv", "rules.tsv"])
 

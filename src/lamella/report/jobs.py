@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lamella.charts import bar
 from lamella.report.template import template
-from lamella.slurm.costs import JobCost
+from lamella.slurm.cost_table import JobCost
 from lamella.slurm.rule_costs import by_rule
 from lamella.stores.atomic import write_text
 

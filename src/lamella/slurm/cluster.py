@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lamella.errors import SlurmError
 from lamella.slurm.commands import ask
+from lamella.slurm.jobs import duration_s
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,7 @@ def minutes(limit: str) -> int | None:
     """Return the minutes of a limit as ``days-hours:minutes:seconds``; ``None`` where endless."""
     if limit in {"infinite", "UNLIMITED", "n/a"}:
         return None
-    days, _, clock = limit.rpartition("-")
-    parts = [int(part) for part in clock.split(":")]
-    hours, mins, _ = [0] * (3 - len(parts)) + parts
-    return int(days or 0) * 24 * 60 + hours * 60 + mins
+    return int(duration_s(limit)) // 60
 
 
 def _gpus(gres: str) -> frozenset[str]:

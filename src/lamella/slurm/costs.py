@@ -11,6 +11,14 @@ from pathlib import Path
 
 from lamella.errors import SlurmError
 from lamella.slurm.commands import ask
+from lamella.slurm.cost_table import (
+    JOBS_TABLE,
+    WORKER,
+    JobCost,
+    known_number,
+    read_costs,
+    write_costs,
+)
 from lamella.slurm.jobs import (
     ACCOUNTING_FIELDS,
     Attempt,
@@ -19,87 +27,20 @@ from lamella.slurm.jobs import (
     read_controller,
 )
 from lamella.slurm.reasons import reason_of
-from lamella.stores.tables import Row, read_table, write_table
+from lamella.stores.tables import Row, read_table
 
 logger = logging.getLogger(__name__)
-
-JOBS_TABLE = Path("jobs/jobs.tsv")
-"""The table of all attempts, below the results folder."""
 
 NAME_PREFIX = "lamella"
 """What the names of our jobs begin with: `slurm-jobname-prefix` of the profile."""
 
-COLUMNS = (
-    *("rule", "wildcards", "attempt", "job", "state", "reason", "nodes", "node_count", "cores"),
-    *("gpus", "wall_s", "limit_s", "cpu_s", "cpu_efficiency", "max_rss_mib", "asked_mib"),
-    *("node_hours", "core_hours", "gpu_hours", "submitted", "ended", "exit_code", "run"),
-    *("source", "measured"),
-)
-
 _RULE = re.compile(r"rule_(.+?)(?:_wildcards_(.*))?")
 _WORKER_NAME = re.compile(rf"{NAME_PREFIX}-(\w+)-[0-9a-f]{{8}}")
-_WORKER = "worker"
 _LOGS = Path("logs/slurm")
 _SETTLING_S = 20
 _BEFORE_LOG_S = 60
 _TRUST = (Source.LOG, Source.CONTROLLER, Source.ACCOUNTING)
 """The sources, the one that knows most last."""
-
-
-@dataclass(frozen=True)
-class JobCost:
-    """One attempt of one job of a rule, and what it cost.
-
-    Attributes:
-        rule: The rule; ``unknown`` where neither log nor comment tells it.
-        wildcards: Values of its wildcards, joined by ``_``; ``worker`` for a worker of a stage.
-        job: What SLURM knows of it.
-        reason: Why it failed; empty otherwise.
-        attempt: The how many-th try of this rule and these wildcards in one run, from 1.
-    """
-
-    rule: str
-    wildcards: str
-    job: Attempt
-    reason: str = ""
-    attempt: int = 1
-
-    @property
-    def is_worker(self) -> bool:
-        """Whether it is a job of workers, which its stage ends when there is no more to do."""
-        return self.wildcards == _WORKER
-
-    @property
-    def is_good(self) -> bool:
-        """Whether it ended as it should."""
-        return self.job.is_complete or (self.is_worker and self.job.state == "CANCELLED")
-
-    @property
-    def is_failed(self) -> bool:
-        """Whether it has failed; one that has only gone back to the queue has not."""
-        return bool(self.reason) and self.job.state != "REQUEUED"
-
-    @property
-    def node_hours(self) -> float:
-        """Hours on the clock times nodes, whether it had them for itself or not."""
-        return self.job.wall_s * self.job.node_count / 3600
-
-    @property
-    def core_hours(self) -> float:
-        """Hours on the clock times cores."""
-        return self.job.wall_s * self.job.cores / 3600
-
-    @property
-    def gpu_hours(self) -> float:
-        """Hours on the clock times GPUs."""
-        return self.job.wall_s * self.job.gpus / 3600
-
-    @property
-    def cpu_efficiency(self) -> float | None:
-        """Processor time used over that of its cores; above 1 where cores are not kept apart."""
-        if self.job.cpu_s is None or not self.job.wall_s or not self.job.cores:
-            return None
-        return self.job.cpu_s / (self.job.wall_s * self.job.cores)
 
 
 @dataclass(frozen=True)
@@ -136,24 +77,8 @@ def renew_costs(root: Path, since_s: float | None = None) -> list[JobCost]:
     fresh = _of_rules(_with_timings(found, logs, root), logs)
     costs = _numbered(_merged(read_costs(root), fresh))
     if costs:
-        write_costs(root, costs)
+        write_costs(root / JOBS_TABLE, costs)
     return costs
-
-
-def read_costs(root: Path) -> list[JobCost]:
-    """Return the table of a results folder; empty without one."""
-    path = root / JOBS_TABLE
-    return [_read_row(row) for row in read_table(path)] if path.exists() else []
-
-
-def write_costs(root: Path, costs: Sequence[JobCost]) -> None:
-    """Write the table of a results folder."""
-    write_table(root / JOBS_TABLE, COLUMNS, map(_row, costs))
-
-
-def write_costs_to(path: Path, costs: Sequence[JobCost]) -> None:
-    """Write a table of some attempts elsewhere."""
-    write_table(path, COLUMNS, map(_row, costs))
 
 
 def _logs(root: Path) -> dict[str, _Log]:
@@ -164,7 +89,7 @@ def _logs(root: Path) -> dict[str, _Log]:
         rule, *wildcards = path.relative_to(folder).parent.parts
         found[path.stem] = _Log(path, rule.removeprefix("rule_"), "_".join(wildcards))
     for path in sorted(folder.glob("fleet/*/*.log")):
-        found[path.stem] = _Log(path, path.parent.name, _WORKER)
+        found[path.stem] = _Log(path, path.parent.name, WORKER)
     return found
 
 
@@ -254,8 +179,8 @@ def _timed(attempt: Attempt, row: Row) -> Attempt:
         attempt,
         state="COMPLETED",
         wall_s=attempt.wall_s or float(row["s"]),
-        cpu_s=_number(row["cpu_time"]),
-        max_rss_mib=_number(row["max_rss"]),
+        cpu_s=known_number(row["cpu_time"]),
+        max_rss_mib=known_number(row["max_rss"]),
         measured=Source.TIMINGS,
     )
 
@@ -286,7 +211,7 @@ def _named(attempt: Attempt) -> tuple[str, str]:
     """Return rule and wildcards of a job without a log."""
     worker = _WORKER_NAME.fullmatch(attempt.name)
     if worker:
-        return worker[1], _WORKER
+        return worker[1], WORKER
     rule = _RULE.fullmatch(attempt.comment)
     return (rule[1], rule[2] or "") if rule else ("unknown", "")
 
@@ -325,79 +250,3 @@ def _numbered(costs: Sequence[JobCost]) -> list[JobCost]:
 def _order(cost: JobCost) -> tuple[float, int]:
     digits = re.match(r"\d+", cost.job.number)
     return cost.job.submitted_s or cost.job.ended_s or 0.0, int(digits[0]) if digits else 0
-
-
-def _row(cost: JobCost) -> dict[str, object]:
-    job = cost.job
-    return {
-        "rule": cost.rule,
-        "wildcards": cost.wildcards,
-        "attempt": cost.attempt,
-        "job": job.number,
-        "state": job.state,
-        "reason": cost.reason,
-        "nodes": job.nodes,
-        "node_count": job.node_count,
-        "cores": job.cores,
-        "gpus": job.gpus,
-        "wall_s": f"{job.wall_s:.0f}",
-        "limit_s": _figure(job.limit_s, 0),
-        "cpu_s": _figure(job.cpu_s, 1),
-        "cpu_efficiency": _figure(cost.cpu_efficiency, 3),
-        "max_rss_mib": _figure(job.max_rss_mib, 0),
-        "asked_mib": _figure(job.asked_mib, 0),
-        "node_hours": f"{cost.node_hours:.4f}",
-        "core_hours": f"{cost.core_hours:.4f}",
-        "gpu_hours": f"{cost.gpu_hours:.4f}",
-        "submitted": _moment(job.submitted_s or None),
-        "ended": _moment(job.ended_s),
-        "exit_code": job.exit_code,
-        "run": job.name,
-        "source": job.source,
-        "measured": job.measured,
-    }
-
-
-def _read_row(row: Row) -> JobCost:
-    job = Attempt(
-        number=row["job"],
-        name=row["run"],
-        comment="",
-        folder="",
-        state=row["state"],
-        ended_by="",
-        exit_code=row["exit_code"],
-        submitted_s=_seconds(row["submitted"]) or 0.0,
-        ended_s=_seconds(row["ended"]),
-        wall_s=float(row["wall_s"]),
-        limit_s=_number(row["limit_s"]),
-        nodes=row["nodes"],
-        node_count=int(row["node_count"]),
-        cores=int(row["cores"]),
-        cpu_s=_number(row["cpu_s"]),
-        max_rss_mib=_number(row["max_rss_mib"]),
-        asked_mib=_number(row["asked_mib"]),
-        gpus=int(row["gpus"]),
-        source=Source(row["source"]),
-        measured=Source(row["measured"]),
-    )
-    return JobCost(row["rule"], row["wildcards"], job, row["reason"], int(row["attempt"]))
-
-
-def _figure(value: float | None, digits: int) -> str | None:
-    return None if value is None else f"{value:.{digits}f}"
-
-
-def _number(text: str) -> float | None:
-    # Snakemake writes NA where a job was too short to be looked at.
-    return float(text) if text not in {"", "NA", "-"} else None
-
-
-def _moment(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
-
-
-def _seconds(moment: str) -> float | None:
-    return datetime.fromisoformat(moment).timestamp() if moment else None

@@ -1,11 +1,6 @@
 """Ask a cluster what Lamella wants to know of it, and write a first ``config/site.yaml``."""
 
-import logging
 import math
-import re
-import shlex
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,25 +11,11 @@ import yaml
 
 from lamella.errors import SlurmError
 from lamella.slurm.cluster import Accounts, Partition, accounts, partitions
-from lamella.slurm.commands import ask
 from lamella.slurm.settings import SiteSettings
+from lamella.slurm.trial_job import run_on_node
 from lamella.stores.atomic import write_text
-from lamella.stores.json_files import read_json
 
-logger = logging.getLogger(__name__)
-
-_POLL_S = 1.0
-_SECONDS_BETWEEN_LINES = 20.0
-_FILE_LIMIT_S = 60.0
 _SHORT_LIMIT_MIN = 60
-# The fleet, a room above, gives a worker 2048 by default; its process takes a little beside that.
-_WORKER_MIB = 2400
-_USUAL_WORKERS_PER_JOB = 4
-# Of the job that looks at a node; torch loads CUDA's libraries into the host's memory.
-_NODE_CHECK_MIB = 1500
-_GPU_CHECK_MIB = 4000
-# States of a job that has not ended.
-_UNFINISHED = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STAGE_OUT"}
 
 
 class State(StrEnum):
@@ -66,9 +47,24 @@ class Check:
         return f"{self.state:4}  {self.name}: {self.said}{remedy}"
 
 
+@dataclass(frozen=True)
+class Examination:
+    """What a cluster has answered.
+
+    Attributes:
+        checks: All questions.
+        site: The site that was asked about, or one made from the answers.
+        partition: Where its jobs without GPUs go; ``None`` where there is none of that name.
+    """
+
+    checks: list[Check]
+    site: SiteSettings
+    partition: Partition | None
+
+
 def examine(
     site: SiteSettings | None, *, folder: Path, tracking: str | None, wait_s: float
-) -> tuple[list[Check], SiteSettings]:
+) -> Examination:
     """Ask the cluster, and run one short job in each partition that a study would use.
 
     Args:
@@ -76,9 +72,6 @@ def examine(
         folder: Where the jobs' answers go; on a file system that all nodes see.
         tracking: Address of the tracking server, or ``None`` where none is asked for.
         wait_s: Seconds that a job may wait in the queue.
-
-    Returns:
-        The checks, and the site: the one given, or one made from the answers.
 
     Raises:
         SlurmError: this is no login node of a SLURM cluster.
@@ -90,12 +83,11 @@ def examine(
     site = site or _first_site(known, mine.default or next(iter(mine.names), None))
     checks += _names_checks(site, known, mine)
     checks += _limit_checks(site, known)
-    if any(check.state is State.FAIL for check in checks):
-        return checks, site
-    checks += _job_checks(site, gpus=0, folder=folder, tracking=tracking, wait_s=wait_s)
-    if site.gpu_partition is not None:
-        checks += _job_checks(site, gpus=1, folder=folder, tracking=tracking, wait_s=wait_s)
-    return checks, site
+    if all(check.state is not State.FAIL for check in checks):
+        for gpus in (0, 1) if site.gpu_partition is not None else (0,):
+            checks += _job_checks(site, gpus=gpus, folder=folder, tracking=tracking, wait_s=wait_s)
+    partition = next((each for each in known if each.name == site.partition), None)
+    return Examination(checks, site, partition)
 
 
 def _partition_check(partition: Partition) -> Check:
@@ -215,7 +207,7 @@ def _job_checks(
 ) -> Iterator[Check]:
     name = f"a job in {site.gpu_partition if gpus else site.partition}"
     try:
-        found = _run_on_node(site, gpus, folder, tracking, wait_s)
+        found = run_on_node(site, gpus, folder, tracking, wait_s)
     except SlurmError as error:
         yield Check(name, State.FAIL, f"{error.where}: {error.what}", error.remedy)
         return
@@ -269,108 +261,6 @@ def _node_checks(found: dict[str, Any], gpus: int, tracking: str | None) -> Iter
         )
 
 
-def _run_on_node(
-    site: SiteSettings, gpus: int, folder: Path, tracking: str | None, wait_s: float
-) -> dict[str, Any]:
-    """Run the node check in a job of its own, and return what it has found.
-
-    Raises:
-        SlurmError: the job was refused, waited too long, or failed.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    answer, log = folder / f"node-{gpus}.json", folder / f"node-{gpus}.log"
-    answer.unlink(missing_ok=True)
-    program = [sys.executable, "-m", "lamella.slurm.node_check", str(answer.absolute())]
-    program += ["--scratch", str(site.scratch)] if site.scratch else []
-    program += ["--tracking", tracking] if tracking else []
-    program += ["--gpu"] if gpus else []
-    job = ask(
-        *("sbatch", "--parsable", "--job-name=lamella-doctor", "--time=5"),
-        f"--mem={_GPU_CHECK_MIB if gpus else _NODE_CHECK_MIB}",
-        *_options(site, gpus),
-        f"--output={log.absolute()}",
-        f"--wrap={shlex.join(program)}",
-    )
-    number = job.strip().partition(";")[0]
-    _await_end(number, wait_s)
-    return _answer(answer, log, number)
-
-
-def _options(site: SiteSettings, gpus: int) -> list[str]:
-    """Return the words of ``sbatch`` for what Snakemake's plugin calls by other names."""
-    words = {"slurm_account": "account", "slurm_partition": "partition"}
-    asked = site.resources(gpus).items()
-    return [f"--{words.get(name, name)}={value}" for name, value in asked]
-
-
-def _await_end(number: str, wait_s: float) -> None:
-    """Wait until the queue knows a job no more; cancel one that does not start in time."""
-    began = told = time.monotonic()
-    while queued := _queued(number):
-        state, reason = queued
-        now = time.monotonic()
-        if state == "PENDING" and now - began > wait_s:
-            ask("scancel", number)
-            raise SlurmError(
-                f"it has not started in {wait_s:.0f} s ({reason}), and was cancelled",
-                f"SLURM job {number}",
-                "Wait longer with --wait, or choose another partition in config/site.yaml",
-            )
-        if now - told > _SECONDS_BETWEEN_LINES:
-            logger.info("SLURM job %s is %s (%s)", number, state.lower(), reason)
-            told = now
-        time.sleep(_POLL_S)
-
-
-def _queued(number: str) -> tuple[str, str] | None:
-    """Return state and reason of a job that waits or runs; ``None`` when it has ended."""
-    try:
-        said = ask("squeue", "--noheader", "--jobs", number, "-o", "%T|%r").strip()
-    except SlurmError as error:
-        # A job that has been forgotten.
-        if "Invalid job id" in error.what:
-            return None
-        raise
-    state, _, reason = said.partition("|")
-    return (state, reason) if state in _UNFINISHED else None
-
-
-def _answer(answer: Path, log: Path, number: str) -> dict[str, Any]:
-    """Return what a job has written; a shared file system may show it late.
-
-    Raises:
-        SlurmError: the job has failed, or nothing is shown.
-    """
-    state = _last_state(number)
-    until = time.monotonic() + _FILE_LIMIT_S
-    while not answer.exists():
-        # What a site prints into every log is no failure.
-        has_failed = state not in {None, "COMPLETED"}
-        said = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-        if time.monotonic() > until or (has_failed and said):
-            ended = f"it ended as {state}" if has_failed else f"it left nothing in {answer.parent}"
-            raise SlurmError(
-                f"{ended} ({said[-1]})" if said else ended,
-                f"SLURM job {number}",
-                f"See {log}" if said else "Let folder and environment lie where all nodes see them",
-            )
-        time.sleep(_POLL_S)
-    found: dict[str, Any] = read_json(answer)
-    return found
-
-
-def _last_state(number: str) -> str | None:
-    """Return how a job has ended; ``None`` where SLURM has forgotten it already."""
-    try:
-        said = ask("scontrol", "show", "job", "-o", number)
-    except SlurmError as error:
-        if "Invalid job id" in error.what:
-            return None
-        raise
-    found = re.search(r"\bJobState=(\w+)", said)
-    return found[1] if found else None
-
-
 def write_site(path: Path, site: SiteSettings, workers_per_job: int) -> bool:
     """Write a site's file with a comment on every setting; one that is there stays as it is.
 
@@ -398,16 +288,3 @@ def write_site(path: Path, site: SiteSettings, workers_per_job: int) -> bool:
 def _entry(name: str, value: object) -> str:
     """Return a line of YAML: an account may be called 0123, and a partition ``on``."""
     return yaml.safe_dump({name: value}, allow_unicode=True, width=math.inf).strip()
-
-
-def workers_that_fit(name: str | None) -> int:
-    """Return how many workers of a step over all slides fit on the smallest node of a partition.
-
-    Raises:
-        SlurmError: SLURM does not answer.
-    """
-    for partition in partitions():
-        if partition.name == name:
-            most = min(partition.cores, partition.memory_mib // _WORKER_MIB)
-            return max(1, min(most, _USUAL_WORKERS_PER_JOB))
-    return 1

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lamella.slurm.reasons import OVER_MEMORY
+
 _BLOCK = re.compile(
     r"^(?:(?P<begun>(?:local)?rule )|Error in rule )(?P<rule>\w+):\n"
     # What stands before the number may be a message of several lines.
@@ -21,7 +23,7 @@ _ERROR_LINE = re.compile(r" ERROR lamella: (.+)$", re.MULTILINE)
 _REASONS = (
     (
         "OUT_OF_MEMORY",
-        r"exceeded memory limit|oom[_-]kill|Exceeded job memory",
+        OVER_MEMORY,
         "out of memory, with mem_mb={mem_mb}",
         "Ask for more: --set-resources {rule}:mem_mb=…",
     ),

@@ -8,7 +8,8 @@ from lamella.slurm.jobs import Attempt
 
 _TAIL_BYTES = 65536
 
-_OVER_MEMORY = re.compile(r"[Ee]xceeded (?:job |step )?memory limit|oom[-_ ]kill", re.IGNORECASE)
+OVER_MEMORY = r"(?i:exceeded (?:job |step )?memory limit|oom[-_ ]kill|exceeded job memory)"
+"""How the log of a job begins to speak of it, which SLURM without cgroups only calls FAILED."""
 
 _OWN_ERROR = re.compile(r"^(?:[\w.]*\.)?\w*(?:Error|Exception)(?: in [^:]*)?: (.+)$", re.MULTILINE)
 
@@ -35,7 +36,7 @@ def reason_of(attempt: Attempt, log: Path | None) -> str:
     said = _tail(log) if log is not None else ""
     # Without control groups SLURM kills such a job itself and calls it FAILED.
     if attempt.state == "OUT_OF_MEMORY" or (
-        attempt.state in {"FAILED", "UNKNOWN"} and _OVER_MEMORY.search(said)
+        attempt.state in {"FAILED", "UNKNOWN"} and re.search(OVER_MEMORY, said)
     ):
         return "out of memory" + _of_asked(attempt)
     if attempt.state == "TIMEOUT":

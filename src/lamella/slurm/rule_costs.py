@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamella.slurm.costs import JobCost
+from lamella.slurm.cost_table import JobCost, figure
 from lamella.stores.tables import write_table
 
 RULES_TABLE = Path("jobs/rules.tsv")
@@ -225,9 +225,9 @@ def _row(rule: RuleCost) -> dict[str, object]:
         "node_hours": f"{rule.node_hours:.4f}",
         "core_hours": f"{rule.core_hours:.4f}",
         "gpu_hours": f"{rule.gpu_hours:.4f}",
-        "cpu_efficiency": _figure(rule.cpu_efficiency, 3),
-        "max_rss_mib": _figure(rule.max_rss_mib, 0),
-        "asked_mib": _figure(rule.asked_mib, 0),
+        "cpu_efficiency": figure(rule.cpu_efficiency, 3),
+        "max_rss_mib": figure(rule.max_rss_mib, 0),
+        "asked_mib": figure(rule.asked_mib, 0),
         "hints": "; ".join(rule.hints),
     }
 
@@ -250,7 +250,3 @@ def _memory(rule: RuleCost) -> str:
         return "–"
     used = "–" if rule.max_rss_mib is None else f"{rule.max_rss_mib:.0f}"
     return f"{used} of {rule.asked_mib:.0f} MiB"
-
-
-def _figure(value: float | None, digits: int) -> str | None:
-    return None if value is None else f"{value:.{digits}f}"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lamella.slurm.costs import JobCost, read_costs, renew_costs
+from lamella.slurm.cost_table import JobCost, read_costs
+from lamella.slurm.costs import renew_costs
 from lamella.slurm.jobs import Source
 
 pytestmark = [

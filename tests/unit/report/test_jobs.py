@@ -8,7 +8,7 @@ import pytest
 from lamella.report.build import build_report
 from lamella.report.costs import tell_costs
 from lamella.report.jobs import jobs_html, renew_jobs
-from lamella.slurm.costs import JobCost, write_costs
+from lamella.slurm.cost_table import JOBS_TABLE, JobCost, write_costs
 from lamella.slurm.jobs import Attempt, Source
 
 GOOD = Attempt(
@@ -51,7 +51,7 @@ def test_page_without_jobs_says_so(page):
 
 
 def test_page_shows_the_jobs_that_are_known_when_it_is_made(small_run):
-    write_costs(small_run.inputs.results, COSTS)
+    write_costs(small_run.inputs.results / JOBS_TABLE, COSTS)
     build_report(small_run.inputs, small_run.page, study="s", settings={})
     text = small_run.page.read_text()
     assert "cpu[1-2]" in text

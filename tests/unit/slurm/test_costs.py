@@ -5,7 +5,8 @@ import os
 import pytest
 
 from lamella.cli import main
-from lamella.slurm.costs import read_costs, renew_costs
+from lamella.slurm.cost_table import read_costs
+from lamella.slurm.costs import renew_costs
 from lamella.slurm.jobs import Source
 from lamella.stores.tables import read_table
 

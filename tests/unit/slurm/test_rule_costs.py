@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lamella.config import Config
-from lamella.slurm.costs import JobCost
+from lamella.slurm.cost_table import JobCost
 from lamella.slurm.jobs import Attempt, Source
 from lamella.slurm.rule_costs import RuleCost, by_rule, cost_lines, write_rule_costs
 from lamella.stores.tables import read_table

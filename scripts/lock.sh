@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 UV=$(scripts/private_uv.sh)
-for name in uv lamella; do
+for name in uv lamella onnx2tf; do
     "$UV" pip compile -q "$@" --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
         --generate-hashes --no-header --no-emit-index-url "envs/$name.in" -o "envs/$name.lock"
 done

@@ -28,7 +28,7 @@ step() { # MESSAGE COMMAND...: run, and say how long it took
 # The folder is part of the stamp because a virtual environment cannot be moved.
 wanted=$({
     pwd
-    cat envs/*.lock scripts/setup.sh scripts/private_uv.sh scripts/build_horovod.sh
+    cat envs/uv.lock envs/lamella.lock scripts/setup.sh scripts/private_uv.sh scripts/build_horovod.sh
     sed '/^# ---- lint/,$d' pyproject.toml # what follows are settings of the checks
 } | sha256sum | cut -d' ' -f1)
 done_already() { [ -x .venv/bin/python ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$wanted" ]; }

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lamella.export.description import ModelFormat
 from lamella.export.export import export_model
 from lamella.export.settings import ExportSettings
 from lamella.logs import start_job_log
@@ -13,6 +14,8 @@ if __name__ == "__main__":
         metrics=[Path(path) for path in snakemake.input.metrics],
         folder=Path(snakemake.params.folder),
         run=snakemake.wildcards.run,
+        formats=[ModelFormat(each) for each in snakemake.params.formats],
         settings=ExportSettings(**snakemake.params.settings),
         tracking=TrackingSettings(**snakemake.params.tracking),
+        onnx2tf=Path(snakemake.input.onnx2tf) if snakemake.input.onnx2tf else None,
     )

@@ -1,5 +1,6 @@
 """A small cohort of drawn patches, a network trained on it by hand, and its export: made once."""
 
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,19 @@ class Results:
 
 
 @pytest.fixture(scope="session")
-def results(tmp_path_factory) -> Results:
+def onnx2tf(tmp_path_factory) -> Path:
+    """The file that names the Python of onnx2tf's environment, made where it is not there yet."""
+    program = Path(__file__).parents[2] / "scripts" / "onnx2tf.sh"
+    made = subprocess.run([program], stdout=subprocess.PIPE, text=True, check=True)
+    named = tmp_path_factory.mktemp("onnx2tf") / "onnx2tf.txt"
+    named.write_text(made.stdout)
+    return named
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory, onnx2tf) -> Results:
     """Patches, two trained seeds of the run ``tiny`` (the second is better), and the export."""
+    from lamella.export.description import ModelFormat
     from lamella.export.export import export_model
     from lamella.export.settings import ExportSettings
     from lamella.tracking.settings import TrackingSettings
@@ -41,8 +53,10 @@ def results(tmp_path_factory) -> Results:
             metrics=metrics,
             folder=folder,
             run="tiny",
+            formats=tuple(ModelFormat),
             settings=ExportSettings(),
             tracking=TrackingSettings(),
+            onnx2tf=onnx2tf,
         )
     return Results(index, metrics, folder)
 

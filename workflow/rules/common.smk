@@ -20,6 +20,7 @@ from lamella import (
 )
 from lamella import report as report_room  # "report" is a word of Snakemake's
 from lamella.config import load_config, load_slides
+from lamella.engines.load import formats_read
 from lamella.errors import LamellaError
 from lamella.report.costs import tell_run_costs
 from lamella.settings import Device
@@ -43,6 +44,7 @@ except LamellaError as error:
 RUNS = SETTINGS.training.selected_runs
 SEEDS = SETTINGS.training.seeds
 ENGINES = [engine.value for engine in SETTINGS.benchmark.engines]
+FORMATS = [str(each) for each in formats_read(SETTINGS.parity.engines)]
 CASES = [case.value for case in SETTINGS.benchmark.cases]
 BENCHMARK_RUN = SETTINGS.benchmark.run or RUNS[0]
 
@@ -115,7 +117,7 @@ def end_run(*, succeeded):
 wildcard_constraints:
     run=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     seed=r"\d+",
-    engine=r"[a-z]+",
+    engine=r"[a-z_]+",
     case=r"[a-z]+",
 
 

@@ -4,7 +4,8 @@ Reads    results/patches/index.parquet, results/cohort/slides.tsv (runs that lea
 Writes   results/train/{run}/seed{seed}/metrics.json  and beside it best.pt, history.tsv,
          predictions.parquet, pictures/, state/
          results/train/summary.tsv
-         results/export/{run}/onnx/, results/export/{run}/torch/, results/export/{run}/parity.tsv
+         results/export/{run}/{format}/model.json and beside it the model
+         results/export/{run}/parity.tsv
 """
 
 
@@ -71,16 +72,28 @@ rule summarise_runs:
         "../../scripts/training/summarise_runs.py"
 
 
+rule prepare_onnx2tf:
+    """Make the environment that translates networks into TensorFlow's SavedModel."""
+    output:
+        python="results/export/onnx2tf.txt",
+    log:
+        "results/logs/prepare_onnx2tf.log",
+    # Where there is internet.
+    localrule: True
+    params:
+        program=str(Path(workflow.basedir) / "scripts" / "onnx2tf.sh"),
+    shell:
+        "{params.program} > {output.python} 2> {log}"
+
+
 rule export_model:
-    """Export the network of the best seed."""
+    """Export the network of the best seed in every format that an engine reads."""
     input:
         metrics=expand("results/train/{{run}}/seed{seed}/metrics.json", seed=SEEDS),
+        onnx2tf="results/export/onnx2tf.txt" if "tensorflow" in FORMATS else [],
         tracking=ancient("results/mlflow/ready.json"),
     output:
-        onnx="results/export/{run}/onnx/model.onnx",
-        onnx_card="results/export/{run}/onnx/model.json",
-        torch="results/export/{run}/torch/model.pt2",
-        torch_card="results/export/{run}/torch/model.json",
+        cards=expand("results/export/{{run}}/{format}/model.json", format=FORMATS),
     log:
         "results/logs/export_model/{run}.log",
     resources:
@@ -88,7 +101,8 @@ rule export_model:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=SETTINGS.site.within_limit(30),
     params:
-        folder=subpath(output.onnx, ancestor=2),
+        folder="results/export/{run}",
+        formats=FORMATS,
         settings=SETTINGS.export.as_params(),
         tracking=without_replanning(SETTINGS.tracking),
         revision=export.REVISION,
@@ -101,8 +115,7 @@ rule check_parity:
     input:
         index="results/patches/index.parquet",
         metrics=expand("results/train/{{run}}/seed{seed}/metrics.json", seed=SEEDS),
-        onnx="results/export/{run}/onnx/model.onnx",
-        torch="results/export/{run}/torch/model.pt2",
+        cards=expand("results/export/{{run}}/{format}/model.json", format=FORMATS),
     output:
         parity="results/export/{run}/parity.tsv",
         reference="results/export/{run}/reference.parquet",

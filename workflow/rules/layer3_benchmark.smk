@@ -9,8 +9,9 @@ rule benchmark_engine:
     """Time one engine on one case."""
     input:
         index="results/patches/index.parquet",
-        onnx=f"results/export/{BENCHMARK_RUN}/onnx/model.onnx",
-        torch=f"results/export/{BENCHMARK_RUN}/torch/model.pt2",
+        cards=expand(
+            f"results/export/{BENCHMARK_RUN}/{{format}}/model.json", format=FORMATS
+        ),
         parity=f"results/export/{BENCHMARK_RUN}/parity.tsv",
         reference=f"results/export/{BENCHMARK_RUN}/reference.parquet",
     output:

@@ -21,8 +21,7 @@ rule predict_slides:
         splits="results/cohort/splits.tsv",
         masks="results/masks/manifest.tsv",
         patches="results/patches/manifest.tsv",
-        onnx="results/export/{run}/onnx/model.onnx",
-        torch="results/export/{run}/torch/model.pt2",
+        cards=expand("results/export/{{run}}/{format}/model.json", format=FORMATS),
         parity="results/export/{run}/parity.tsv",
         tracking=ancient("results/mlflow/ready.json"),
     output:

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field, field_validator
 
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import USUAL_ENGINES, EngineName
 from lamella.settings import Device, Settings
 
 
@@ -20,7 +20,7 @@ class BenchmarkSettings(Settings):
     cases: tuple[BenchmarkCase, ...] = tuple(BenchmarkCase)
     """Workloads; `patches`: the patch classifier on patches that lie in memory."""
 
-    engines: tuple[EngineName, ...] = tuple(EngineName)
+    engines: tuple[EngineName, ...] = USUAL_ENGINES
     """Engines; one that is unavailable gets a row that says why."""
 
     run: str | None = None

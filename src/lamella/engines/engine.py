@@ -1,14 +1,19 @@
-"""What every engine is: a loaded model that turns patches into probabilities."""
+"""What every engine is: a loaded model that turns arrays into answers."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamella.engines.settings import EngineName
-from lamella.export.description import ModelDescription
+from lamella.export.description import ModelDescription, TensorDescription
 from lamella.settings import Device
+
+Arrays = tuple[NDArray[Any], ...]
+"""One array for each input or output of a model, in the order of its description."""
 
 
 class Engine(Protocol):
@@ -25,17 +30,28 @@ class Engine(Protocol):
         ...
 
     def infer(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the probabilities of a batch, in host memory, as an array of their own.
+        """Return the answers of a model of one input and one output.
 
         Args:
-            patches: ``(n, height, width, 3)`` uint8, RGB, as they lie in a shard. Not changed.
+            patches: ``(n, ...)`` of the type and shape of the input, for a patch classifier
+                ``(n, height, width, 3)`` uint8, RGB, as they lie in a shard. Not changed.
 
         Returns:
-            ``(n, classes)``; ``(0, classes)`` for an empty batch.
+            ``(n, ...)`` of the shape of the output, for a patch classifier ``(n, classes)``, in
+            host memory, as an array of its own; of no rows for an empty batch.
 
         Raises:
-            TypeError: the patches are not uint8.
-            ValueError: the patches are not of the model's shape.
+            TypeError: the patches are of another type than the model's input.
+            ValueError: the patches are of another shape, or the model has more than one input or
+                output.
+        """
+        ...
+
+    def run(self, inputs: Sequence[NDArray[Any]]) -> Arrays:
+        """Return every output for a batch of every input; else as ``infer``.
+
+        Args:
+            inputs: One array for each input, of one length of axis 0.
         """
         ...
 
@@ -44,34 +60,80 @@ class CheckedEngine(ABC):
     """What the engines share: the checks of a batch before the library sees it."""
 
     name: ClassVar[EngineName]
+    load_errors: ClassVar[tuple[type[Exception], ...]]
+    """What the library raises where it cannot load a model."""
 
-    def __init__(self, description: ModelDescription, *, device: Device, threads: int) -> None:
+    def __init__(
+        self, path: Path, description: ModelDescription, *, device: Device, threads: int
+    ) -> None:
         self.description = description
         self.device = device
         self.threads = threads
+        self._load(path)
+
+    @classmethod
+    @abstractmethod
+    def version(cls, device: Device) -> str:
+        """Return the version of the library.
+
+        Raises:
+            EngineUnavailableError: the library cannot use the device.
+        """
 
     def infer(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the probabilities of a batch; see ``Engine``."""
-        check_batch(patches, self.description)
-        if len(patches) == 0:
-            return np.empty((0, len(self.description.classes)), dtype=np.float32)
-        return self._run(np.ascontiguousarray(patches))
+        """Return the only output for the only input; see ``Engine``."""
+        if len(self.description.outputs) != 1:
+            raise ValueError(f"the model has {len(self.description.outputs)} outputs: use run()")
+        answer: NDArray[np.float32] = self.run((patches,))[0]
+        return answer
+
+    def run(self, inputs: Sequence[NDArray[Any]]) -> Arrays:
+        """Return every output for a batch of every input; see ``Engine``."""
+        rows = check_batch(inputs, self.description.inputs)
+        if rows == 0:
+            return tuple(_no_rows(each) for each in self.description.outputs)
+        return self._run(tuple(np.ascontiguousarray(each) for each in inputs))
 
     @abstractmethod
-    def _run(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the probabilities of a checked, contiguous batch of at least one patch."""
+    def _load(self, path: Path) -> None:
+        """Load the model for the device and the number of threads."""
+
+    @abstractmethod
+    def _run(self, inputs: Arrays) -> Arrays:
+        """Return the outputs for checked, contiguous inputs of at least one row."""
 
 
-def check_batch(patches: NDArray[np.uint8], description: ModelDescription) -> None:
-    """Refuse a batch that the model was not made for.
+def _no_rows(output: TensorDescription) -> NDArray[Any]:
+    # Free axes are empty, too: how long they were is known from rows alone.
+    return np.empty([max(0, length) for length in output.shape], dtype=output.dtype)
+
+
+def check_batch(inputs: Sequence[NDArray[Any]], expected: Sequence[TensorDescription]) -> int:
+    """Refuse a batch that the model was not made for, and return its length.
+
+    Args:
+        inputs: One array for each input.
+        expected: The model's inputs; -1 is a free axis.
 
     Raises:
-        TypeError: the patches are not uint8.
-        ValueError: the patches are not of the model's shape.
+        TypeError: an array is of another type.
+        ValueError: an array is of another shape, there are more or fewer, or their lengths differ.
     """
-    if patches.dtype != np.uint8:
-        raise TypeError(f"patches must be uint8, RGB, 0-255; these are {patches.dtype}")
-    expected = description.inputs[0].shape[1:]
-    if patches.shape[1:] != expected:
-        axes = ", ".join(str(length) for length in expected)
-        raise ValueError(f"the model takes patches of shape (n, {axes}), not {patches.shape}")
+    if len(inputs) != len(expected):
+        raise ValueError(f"the model takes {len(expected)} inputs, not {len(inputs)}")
+    for given, wanted in zip(inputs, expected, strict=True):
+        if given.dtype != wanted.dtype:
+            raise TypeError(f"{wanted.name} must be {wanted.dtype}; these are {given.dtype}")
+        if not _fits(given.shape, wanted.shape):
+            axes = ", ".join("n" if length < 0 else str(length) for length in wanted.shape)
+            raise ValueError(f"the model takes {wanted.name} of shape ({axes}), not {given.shape}")
+    lengths = {len(given) for given in inputs}
+    if len(lengths) != 1:
+        raise ValueError(f"the inputs are of different lengths {sorted(lengths)}")
+    return lengths.pop()
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return len(shape) == len(wanted) and all(
+        length in (given, -1) for given, length in zip(shape, wanted, strict=True)
+    )

@@ -1,27 +1,51 @@
 """Load an exported model into an engine."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
-from lamella.engines.engine import Engine
+from lamella.engines.engine import CheckedEngine, Engine
 from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelFormat, open_model
 from lamella.settings import Device
 
-FORMATS = {
-    EngineName.TORCH: ModelFormat.TORCH,
-    EngineName.ONNXRUNTIME: ModelFormat.ONNX,
-    EngineName.OPENVINO: ModelFormat.ONNX,
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an engine's class is, and what the engine reads."""
+
+    module: str
+    class_name: str
+    reads: ModelFormat
+
+
+_PLACES = {
+    EngineName.TORCH: _Place("torch_engine", "TorchEngine", ModelFormat.TORCH),
+    EngineName.TORCH_COMPILED: _Place("torch_engine", "CompiledTorchEngine", ModelFormat.TORCH),
+    EngineName.TORCHSCRIPT: _Place(
+        "torchscript_engine", "TorchScriptEngine", ModelFormat.TORCHSCRIPT
+    ),
+    EngineName.TENSORFLOW: _Place("tensorflow_engine", "TensorFlowEngine", ModelFormat.TENSORFLOW),
+    EngineName.ONNXRUNTIME: _Place("onnxruntime_engine", "OnnxRuntimeEngine", ModelFormat.ONNX),
+    EngineName.ONNXRUNTIME_OPENVINO: _Place(
+        "onnxruntime_engine", "OnnxRuntimeOpenVinoEngine", ModelFormat.ONNX
+    ),
+    EngineName.ONNXRUNTIME_TENSORRT: _Place(
+        "onnxruntime_engine", "OnnxRuntimeTensorRtEngine", ModelFormat.ONNX
+    ),
+    EngineName.OPENVINO: _Place("openvino_engine", "OpenVinoEngine", ModelFormat.OPENVINO),
 }
+
+FORMATS = {name: place.reads for name, place in _PLACES.items()}
 """What each engine reads."""
 
-_CLASSES = {
-    EngineName.TORCH: "TorchEngine",
-    EngineName.ONNXRUNTIME: "OnnxRuntimeEngine",
-    EngineName.OPENVINO: "OpenVinoEngine",
-}
+
+def formats_read(engines: Iterable[EngineName]) -> tuple[ModelFormat, ...]:
+    """Return the formats that engines read, with those that every export has, in their order."""
+    wanted = {ModelFormat.ONNX, ModelFormat.TORCH} | {FORMATS[name] for name in engines}
+    return tuple(each for each in ModelFormat if each in wanted)
 
 
 def load_engine(
@@ -41,20 +65,17 @@ def load_engine(
             reports.
         StoreError: the model is missing or damaged.
     """
-    engine_version(name, device)
+    engine = _engine_class(name)
+    engine.version(device)
     path, description = open_model(export_folder / FORMATS[name])
-    module = _module(name)
     try:
-        engine: Engine = getattr(module, _CLASSES[name])(
-            path, description, device=device, threads=threads
-        )
-    except module.LOAD_ERRORS as error:
+        return engine(path, description, device=device, threads=threads)
+    except engine.load_errors as error:
         raise EngineUnavailableError(
             f"it cannot load the model ({_first_line(error)})",
             f"{name} on {device}",
             "Choose another engine, or another version of its library",
         ) from error
-    return engine
 
 
 def _first_line(error: Exception) -> str:
@@ -67,16 +88,18 @@ def engine_version(name: EngineName, device: Device) -> str:
     Raises:
         EngineUnavailableError: the library cannot be imported or cannot use the device.
     """
-    version: str = _module(name).version(device)
-    return version
+    return _engine_class(name).version(device)
 
 
-def _module(name: EngineName) -> ModuleType:
+def _engine_class(name: EngineName) -> type[CheckedEngine]:
+    place = _PLACES[name]
     try:
-        return import_module(f"lamella.engines.{name}_engine")
+        module = import_module(f"lamella.engines.{place.module}")
     except ImportError as error:
         raise EngineUnavailableError(
             f"its library cannot be imported ({error})",
             str(name),
             "Run `make setup`, or choose another engine",
         ) from error
+    engine: type[CheckedEngine] = getattr(module, place.class_name)
+    return engine

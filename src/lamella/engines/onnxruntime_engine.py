@@ -1,52 +1,85 @@
-"""ONNX Runtime; the one module that talks to it."""
+"""ONNX Runtime with each of its providers; the one module that talks to it."""
 
 import ctypes
 from pathlib import Path
+from typing import ClassVar
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
-from lamella.engines.engine import CheckedEngine
+from lamella.engines.engine import Arrays, CheckedEngine
 from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
-from lamella.export.description import ModelDescription
 from lamella.settings import Device
 
-LOAD_ERRORS = (
-    *(faults.EPFail, faults.Fail, faults.InvalidArgument, faults.InvalidGraph),
-    *(faults.InvalidProtobuf, faults.NotImplemented, faults.RuntimeException),
-)
-"""What ONNX Runtime raises where it cannot load a model."""
-
-_PROVIDERS = {Device.CPU: "CPUExecutionProvider", Device.CUDA: "CUDAExecutionProvider"}
-# On GPUs, ONNX Runtime computes with 10 bits of mantissa (TF32) unless told otherwise.
-_PROVIDER_OPTIONS: dict[Device, dict[str, str]] = {Device.CPU: {}, Device.CUDA: {"use_tf32": "0"}}
 _ERRORS_ONLY = 3
+
+_CUDA = "CUDAExecutionProvider"
+_TENSORRT = "TensorrtExecutionProvider"
+_LIBRARIES = {
+    _CUDA: "libonnxruntime_providers_cuda.so",
+    _TENSORRT: "libonnxruntime_providers_tensorrt.so",
+}
+"""What the linker must find beside ONNX Runtime for a provider."""
 
 
 class OnnxRuntimeEngine(CheckedEngine):
     """An ``.onnx`` model, in 32-bit arithmetic."""
 
     name = EngineName.ONNXRUNTIME
+    load_errors = (
+        *(faults.EPFail, faults.Fail, faults.InvalidArgument, faults.InvalidGraph),
+        *(faults.InvalidProtobuf, faults.NotImplemented, faults.RuntimeException),
+    )
+    # On GPUs, ONNX Runtime computes with 10 bits of mantissa (TF32) unless told otherwise.
+    providers: ClassVar[dict[Device, tuple[str, dict[str, str]]]] = {
+        Device.CPU: ("CPUExecutionProvider", {}),
+        Device.CUDA: (_CUDA, {"use_tf32": "0"}),
+    }
+    """What computes on each device, and its options."""
 
-    def __init__(
-        self, path: Path, description: ModelDescription, *, device: Device, threads: int
-    ) -> None:
-        super().__init__(description, device=device, threads=threads)
+    def _load(self, path: Path) -> None:
+        provider, options = self.providers[self.device]
         self._session = onnxruntime.InferenceSession(
-            path,
-            _options(threads),
-            providers=[_PROVIDERS[device]],
-            provider_options=[_PROVIDER_OPTIONS[device]],
+            path, _options(self.threads), providers=[provider], provider_options=[options]
         )
-        _check_provider(self._session, device)
+        # ONNX Runtime takes the CPU in silence where a provider does not start.
+        if self._session.get_providers()[0] != provider:
+            taken = self._session.get_providers()[0]
+            raise _unavailable(self.name, self.device, f"it runs on {taken} instead")
 
-    def _run(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        feed = {self.description.inputs[0].name: patches}
-        answer: NDArray[np.float32] = self._session.run(None, feed)[0]
-        return answer
+    def _run(self, inputs: Arrays) -> Arrays:
+        names = [each.name for each in self.description.inputs]
+        return tuple(self._session.run(None, dict(zip(names, inputs, strict=True))))
+
+    @classmethod
+    def version(cls, device: Device) -> str:
+        """Return ONNX Runtime's version; see ``CheckedEngine``."""
+        if device not in cls.providers:
+            raise _unavailable(cls.name, device, "its provider does not compute there")
+        provider, _ = cls.providers[device]
+        if provider not in onnxruntime.get_available_providers():
+            raise _unavailable(cls.name, device, f"this build has no {provider}")
+        if provider in _LIBRARIES:
+            _check_libraries(cls.name, device, _LIBRARIES[provider])
+        return str(onnxruntime.__version__)
+
+
+class OnnxRuntimeOpenVinoEngine(OnnxRuntimeEngine):
+    """ONNX Runtime that hands the model to OpenVINO: the build ``onnxruntime-openvino``."""
+
+    name = EngineName.ONNXRUNTIME_OPENVINO
+    # Without it OpenVINO computes in bfloat16 where the CPU can.
+    providers: ClassVar = {
+        Device.CPU: ("OpenVINOExecutionProvider", {"device_type": "CPU", "precision": "FP32"})
+    }
+
+
+class OnnxRuntimeTensorRtEngine(OnnxRuntimeEngine):
+    """ONNX Runtime that hands the model to TensorRT."""
+
+    name = EngineName.ONNXRUNTIME_TENSORRT
+    providers: ClassVar = {Device.CUDA: (_TENSORRT, {"trt_fp16_enable": "0"})}
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:
@@ -58,40 +91,21 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def _check_provider(session: onnxruntime.InferenceSession, device: Device) -> None:
-    """ONNX Runtime takes the CPU in silence where a provider does not start."""
-    if session.get_providers()[0] != _PROVIDERS[device]:
-        raise _unavailable(device, f"it runs on {session.get_providers()[0]} instead")
-
-
-def version(device: Device) -> str:
-    """Return ONNX Runtime's version.
-
-    Raises:
-        EngineUnavailableError: it was built without the device, or a library of it is missing.
-    """
-    if _PROVIDERS[device] not in onnxruntime.get_available_providers():
-        raise _unavailable(device, "this build has no provider for it")
-    if device is Device.CUDA:
-        _check_cuda_libraries()
-    return str(onnxruntime.__version__)
-
-
-def _check_cuda_libraries() -> None:
+def _check_libraries(name: EngineName, device: Device, library: str) -> None:
     # Those that were installed as Python packages lie where the linker does not look.
     onnxruntime.preload_dlls(msvc=False)
     folder = Path(onnxruntime.__file__).parent / "capi"
     try:
         # A provider whose libraries are missing is dropped without an error: ask the linker.
         ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"))
-        ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
+        ctypes.CDLL(str(folder / library))
     except OSError as error:
-        raise _unavailable(Device.CUDA, str(error)) from error
+        raise _unavailable(name, device, str(error)) from error
 
 
-def _unavailable(device: Device, why: str) -> EngineUnavailableError:
+def _unavailable(name: EngineName, device: Device, why: str) -> EngineUnavailableError:
     return EngineUnavailableError(
         f"ONNX Runtime cannot use the device ({why})",
-        f"{EngineName.ONNXRUNTIME} on {device}",
-        "Choose the device `cpu`, or run on a node with an NVIDIA GPU and its CUDA libraries",
+        f"{name} on {device}",
+        "Choose another engine or device, or run on a node with an NVIDIA GPU and its libraries",
     )

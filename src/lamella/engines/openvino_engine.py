@@ -5,46 +5,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import openvino
-from numpy.typing import NDArray
 
-from lamella.engines.engine import CheckedEngine
+from lamella.engines.engine import Arrays, CheckedEngine
 from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
-from lamella.export.description import ModelDescription
 from lamella.settings import Device
-
-LOAD_ERRORS = (RuntimeError,)
-"""What OpenVINO raises where it cannot load a model."""
 
 _CPU = "CPU"
 
 
 class OpenVinoEngine(CheckedEngine):
-    """An ``.onnx`` model, in 32-bit arithmetic.
+    """A model in OpenVINO's own format, in 32-bit arithmetic.
 
     The precision is said to OpenVINO explicitly: on CPUs with bfloat16 instructions it computes
     in bfloat16 otherwise, and probabilities differ visibly from those of the trained network.
     """
 
     name = EngineName.OPENVINO
+    load_errors = (RuntimeError,)
 
-    def __init__(
-        self, path: Path, description: ModelDescription, *, device: Device, threads: int
-    ) -> None:
-        super().__init__(description, device=device, threads=threads)
-        check_device(device)
+    def _load(self, path: Path) -> None:
         with signal_stack_kept():
             core = openvino.Core()
-            compiled = core.compile_model(core.read_model(path), _CPU, cpu_settings(threads))
+            compiled = core.compile_model(core.read_model(path), _CPU, cpu_settings(self.threads))
         self._request = compiled.create_infer_request()
 
-    def _run(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run(self, inputs: Arrays) -> Arrays:
         # Shared outputs would be overwritten by the next call.
-        outputs = self._request.infer({0: patches}, share_inputs=True, share_outputs=False)
-        answer: NDArray[np.float32] = outputs[0]
-        return answer
+        found = self._request.infer(dict(enumerate(inputs)), share_inputs=True, share_outputs=False)
+        return tuple(found.to_tuple())
+
+    @classmethod
+    def version(cls, device: Device) -> str:
+        """Return OpenVINO's version; see ``CheckedEngine``."""
+        check_device(device)
+        return str(openvino.__version__)
 
 
 class _SignalStack(ctypes.Structure):
@@ -100,13 +96,3 @@ def check_device(device: Device) -> None:
             f"{EngineName.OPENVINO} on {device}",
             "Choose the device `cpu` for this engine",
         )
-
-
-def version(device: Device) -> str:
-    """Return OpenVINO's version.
-
-    Raises:
-        EngineUnavailableError: the device is not the CPU.
-    """
-    check_device(device)
-    return str(openvino.__version__)

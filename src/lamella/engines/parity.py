@@ -14,7 +14,7 @@ from lamella.datasets.targets import Targets
 from lamella.engines.agreement import Agreement, answers_auc, compare
 from lamella.engines.engine import Engine
 from lamella.engines.fit import check_patches_fit
-from lamella.engines.load import FORMATS, engine_version, load_engine
+from lamella.engines.load import FORMATS, engine_version, formats_read, load_engine
 from lamella.engines.samples import (
     REFERENCE_NAME,
     Reference,
@@ -121,7 +121,8 @@ def _sample(
         probabilities=_answer(model.inference(), patches, settings),
         index_digest=index.digest,
         models={
-            str(stored): read_description(export_folder / stored).digest for stored in ModelFormat
+            str(stored): read_description(export_folder / stored).digest
+            for stored in formats_read(settings.engines)
         },
     )
     return _Sample(reference, patches, _targets(model, table, metrics.with_name(PREDICTIONS)))

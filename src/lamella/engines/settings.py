@@ -11,15 +11,26 @@ class EngineName(StrEnum):
     """A program that runs exported models."""
 
     TORCH = "torch"
+    TORCH_COMPILED = "torch_compiled"
+    TORCHSCRIPT = "torchscript"
+    TENSORFLOW = "tensorflow"
     ONNXRUNTIME = "onnxruntime"
+    ONNXRUNTIME_OPENVINO = "onnxruntime_openvino"
+    ONNXRUNTIME_TENSORRT = "onnxruntime_tensorrt"
     OPENVINO = "openvino"
+
+
+USUAL_ENGINES = (EngineName.TORCH, EngineName.ONNXRUNTIME, EngineName.OPENVINO)
+"""Those that need neither a compiler nor an environment of their own."""
 
 
 class ParitySettings(Settings):
     """How the engines' answers are compared with those of the trained network."""
 
-    engines: tuple[EngineName, ...] = tuple(EngineName)
-    """Engines that are compared."""
+    engines: tuple[EngineName, ...] = USUAL_ENGINES
+    """Engines that are compared; the network is exported in the formats that they read, and in any
+    case as ONNX and by torch.export. `torch_compiled` needs a C++ compiler, `tensorflow` an
+    environment of its own, which is made when it is first asked for."""
 
     patches: int = Field(default=1024, ge=1)
     """Most patches that are compared, drawn from the validation and test splits."""

@@ -1,6 +1,10 @@
-"""torch runs the program that ``torch.export`` wrote; the one module that runs it."""
+"""torch runs what ``torch.export`` wrote, as it is or compiled; the one module that runs it."""
 
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -8,14 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch.export.passes import move_to_device_pass
 
-from lamella.engines.engine import CheckedEngine
+from lamella.engines.engine import Arrays, CheckedEngine
 from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
-from lamella.export.description import ModelDescription
+from lamella.export.description import TensorDescription
 from lamella.settings import Device
-
-LOAD_ERRORS = (RuntimeError, ValueError, OSError, BadZipFile)
-"""What torch raises where it cannot load a program."""
 
 
 class TorchEngine(CheckedEngine):
@@ -26,43 +27,73 @@ class TorchEngine(CheckedEngine):
     """
 
     name = EngineName.TORCH
+    load_errors = (RuntimeError, ValueError, OSError, BadZipFile)
 
-    def __init__(
-        self, path: Path, description: ModelDescription, *, device: Device, threads: int
-    ) -> None:
-        super().__init__(description, device=device, threads=threads)
+    def _load(self, path: Path) -> None:
         # On GPUs, torch's convolutions have 10 bits of mantissa (TF32) unless told otherwise.
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
-        program = torch.export.load(path)
-        if device is Device.CUDA:
-            program = move_to_device_pass(program, device.value)
-        self._module = program.module()
+        self._use_threads()
+        self._module: Callable[..., Any] = self._read(path)
 
-    def _run(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _read(self, path: Path) -> torch.nn.Module:
+        """Return what a file holds, on the device."""
+        program = torch.export.load(path)
+        if self.device is Device.CUDA:
+            program = move_to_device_pass(program, self.device.value)
+        return program.module()
+
+    def _use_threads(self) -> None:
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
+
+    def _run(self, inputs: Arrays) -> Arrays:
+        self._use_threads()
         # torch warns about arrays that it could write to but must not.
-        batch = torch.from_numpy(np.require(patches, requirements="W"))
+        batch = [torch.from_numpy(np.require(each, requirements="W")) for each in inputs]
         with torch.inference_mode():
-            probabilities: torch.Tensor = self._module(batch.to(self.device.value))
-        answer: NDArray[np.float32] = probabilities.cpu().numpy()
-        return answer
+            found = self._module(*(each.to(self.device.value) for each in batch))
+        outputs = (found,) if isinstance(found, torch.Tensor) else found
+        return tuple(output.cpu().numpy() for output in outputs)
+
+    @classmethod
+    def version(cls, device: Device) -> str:
+        """Return torch's version; see ``CheckedEngine``."""
+        if device is Device.CUDA:
+            try:
+                torch.cuda.init()  # type: ignore[no-untyped-call]
+            except (RuntimeError, AssertionError) as error:
+                raise EngineUnavailableError(
+                    f"torch cannot use a GPU ({str(error).splitlines()[0]})",
+                    f"{cls.name} on {device}",
+                    "Choose the device `cpu`, or run on a node with an NVIDIA GPU",
+                ) from error
+        return str(torch.__version__)
 
 
-def version(device: Device) -> str:
-    """Return torch's version.
+class CompiledTorchEngine(TorchEngine):
+    """The same program, compiled for this machine when it is loaded; it needs a C++ compiler.
 
-    Raises:
-        EngineUnavailableError: torch cannot use the device.
+    It is compiled once for any number of rows, and at the first call with one row for one.
     """
-    if device is Device.CUDA:
-        try:
-            torch.cuda.init()  # type: ignore[no-untyped-call]
-        except (RuntimeError, AssertionError) as error:
-            raise EngineUnavailableError(
-                f"torch cannot use a GPU ({str(error).splitlines()[0]})",
-                f"{EngineName.TORCH} on {device}",
-                "Choose the device `cpu`, or run on a node with an NVIDIA GPU",
-            ) from error
-    return str(torch.__version__)
+
+    name = EngineName.TORCH_COMPILED
+
+    def _load(self, path: Path) -> None:
+        super()._load(path)
+        with torch_jit_unheard():
+            self._module = torch.compile(self._module, dynamic=True)
+            # Now, so that it is part of the loading and fails there.
+            self._run(tuple(_two_rows(each) for each in self.description.inputs))
+
+
+@contextmanager
+def torch_jit_unheard() -> Iterator[None]:
+    """Ignore that torch 2.13, which uses ``torch.jit`` itself, wants ``torch.export`` instead."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
+        yield
+
+
+def _two_rows(tensor: TensorDescription) -> NDArray[Any]:
+    return np.zeros([2, *(max(1, length) for length in tensor.shape[1:])], dtype=tensor.dtype)

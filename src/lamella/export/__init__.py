@@ -1,3 +1,3 @@
 """Trained networks as files that run without the training code: ONNX and ``torch.export``."""
 
-REVISION = 1
+REVISION = 2

@@ -1,6 +1,7 @@
 """What lies beside every exported model: ``model.json``."""
 
 import hashlib
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,10 +20,19 @@ class ModelFormat(StrEnum):
 
     ONNX = "onnx"
     TORCH = "torch"
+    TORCHSCRIPT = "torchscript"
+    OPENVINO = "openvino"
+    TENSORFLOW = "tensorflow"
 
 
-MODEL_FILES = {ModelFormat.ONNX: "model.onnx", ModelFormat.TORCH: "model.pt2"}
-"""Name of the model file of each format."""
+MODEL_FILES = {
+    ModelFormat.ONNX: "model.onnx",
+    ModelFormat.TORCH: "model.pt2",
+    ModelFormat.TORCHSCRIPT: "model.ts",
+    ModelFormat.OPENVINO: "model.xml",
+    ModelFormat.TENSORFLOW: "saved_model",
+}
+"""What a program opens: a file, of TensorFlow's SavedModel a folder."""
 
 
 class _Value(BaseModel):
@@ -65,9 +75,11 @@ class ModelDescription(_Value):
     format: ModelFormat
     """How the model is stored."""
     file: str
-    """Model file, beside this description."""
+    """What a program opens, beside this description: a file, or a folder of files."""
+    files: tuple[str, ...] = ()
+    """Where the model is more than one file: all of them, beside this description, sorted."""
     digest: str
-    """SHA-256 of the model file, hexadecimal."""
+    """SHA-256 of the model file, hexadecimal; of several files, of their digests and names."""
     opset: int | None
     """ONNX operator set; absent for other formats."""
     inputs: tuple[TensorDescription, ...]
@@ -100,6 +112,39 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def model_files(folder: Path, stored: ModelFormat) -> tuple[str, ...]:
+    """Return the files that a model in a format consists of, sorted, relative to the folder."""
+    path = folder / MODEL_FILES[stored]
+    match stored:
+        case ModelFormat.TENSORFLOW:
+            found = sorted(file for file in path.rglob("*") if file.is_file())
+        case ModelFormat.OPENVINO:
+            found = [path.with_suffix(".bin"), path]
+        case _:
+            found = [path]
+    return tuple(str(file.relative_to(folder)) for file in found)
+
+
+def model_digest(folder: Path, files: Sequence[str]) -> str:
+    """Return the digest of a model.
+
+    Args:
+        folder: Where its files are.
+        files: Their names, relative to the folder.
+
+    Returns:
+        The SHA-256 of a single file; of several, that of the lines ``digest  name``, as the
+        program sha256sum prints them.
+
+    Raises:
+        OSError: a file is missing.
+    """
+    if len(files) == 1:
+        return file_digest(folder / files[0])
+    lines = "".join(f"{file_digest(folder / name)}  {name}\n" for name in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def write_description(folder: Path, description: ModelDescription) -> None:
     """Write ``model.json`` in one step."""
     write_json(folder / DESCRIPTION_NAME, description.model_dump(mode="json"))
@@ -121,16 +166,19 @@ def read_description(folder: Path) -> ModelDescription:
 
 
 def open_model(folder: Path) -> tuple[Path, ModelDescription]:
-    """Return the model file of a folder, checked, and its description.
+    """Return what a program opens of a folder's model, checked, and its description.
 
     Raises:
         StoreError: description or model is missing, or the model is not the described one.
     """
     description = read_description(folder)
     path = folder / description.file
-    if not path.is_file():
-        raise StoreError("the model file is missing", str(path), _EXPORT_AGAIN)
-    if file_digest(path) != description.digest:
+    try:
+        digest = model_digest(folder, description.files or (description.file,))
+    except OSError as error:
+        missing = str(error.filename)
+        raise StoreError("the model file is missing", missing, _EXPORT_AGAIN) from error
+    if digest != description.digest:
         raise StoreError(
             "the model file is damaged or not the one that was described",
             str(path),

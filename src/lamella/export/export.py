@@ -16,12 +16,16 @@ from lamella.export.description import (
     ModelFormat,
     Origin,
     TensorDescription,
-    file_digest,
+    model_digest,
+    model_files,
     write_description,
 )
 from lamella.export.onnx_file import write_onnx
+from lamella.export.openvino_ir import write_openvino
 from lamella.export.program import trace_program, write_program
+from lamella.export.saved_model import write_saved_model
 from lamella.export.settings import ExportSettings
+from lamella.export.torchscript import write_torchscript
 from lamella.models.interface import (
     EXAMPLE_NAME,
     INPUT_NAME,
@@ -51,10 +55,12 @@ def export_model(
     metrics: Sequence[Path],
     folder: Path,
     run: str,
+    formats: Sequence[ModelFormat],
     settings: ExportSettings,
     tracking: TrackingSettings,
+    onnx2tf: Path | None = None,
 ) -> None:
-    """Write the best network of a run as ONNX and as a ``torch.export`` program.
+    """Write the best network of a run, as ONNX and in other formats.
 
     The graphs take patches as they lie in the shards, ``patches (n, patch_px, patch_px, 3)``
     uint8 RGB for any ``n``, and give ``probabilities (n, outputs)`` float32, or ``values`` where
@@ -62,11 +68,13 @@ def export_model(
 
     Args:
         metrics: ``metrics.json`` of every seed of the run.
-        folder: Gets ``onnx/{model.onnx,model.json}`` and ``torch/{model.pt2,model.json}``.
+        folder: Gets a folder for each format, such as ``onnx/{model.onnx,model.json}``.
         run: Name of the run.
+        formats: What is written; ONNX is among them.
         settings: Which seed, which ONNX operator set.
         tracking: Where the export is tracked; the ONNX file is registered as
             ``{study}-{run}``.
+        onnx2tf: A file that names the Python of onnx2tf's environment, which a SavedModel needs.
 
     Raises:
         ExportError: no seed can be chosen, or the network cannot be translated.
@@ -74,9 +82,9 @@ def export_model(
     started_ms = now_ms()
     candidate = choose_seed(metrics, settings.metric)
     chosen = _Chosen(run, candidate, load_trained(candidate.metrics))
-    described = _write_models(chosen, folder, settings)
+    described = _write_models(chosen, folder, formats, settings, onnx2tf)
     write_example(folder / ModelFormat.ONNX / EXAMPLE_NAME, chosen.trained.patch_px)
-    record = _record(described, settings, tracking)
+    record = _record(described, formats, settings, tracking)
     record.started_ms = started_ms
     track(record, folder, tracking)
     _log.info(
@@ -88,23 +96,35 @@ def export_model(
     )
 
 
-def _write_models(chosen: _Chosen, folder: Path, settings: ExportSettings) -> ModelDescription:
-    """Write both formats, and return the description of the ONNX model."""
+def _write_models(
+    chosen: _Chosen,
+    folder: Path,
+    formats: Sequence[ModelFormat],
+    settings: ExportSettings,
+    onnx2tf: Path | None,
+) -> ModelDescription:
+    """Write every format, and return the description of the ONNX model."""
+    paths = {stored: folder / stored / MODEL_FILES[stored] for stored in ModelFormat}
+    names = {"input_name": INPUT_NAME, "output_name": OUTPUT_NAMES[chosen.trained.kind]}
     program = trace_program(chosen.trained.inference(), patch_px=chosen.trained.patch_px)
-    write_program(_model_path(folder, ModelFormat.TORCH), program)
-    write_onnx(
-        _model_path(folder, ModelFormat.ONNX),
-        program,
-        opset=settings.opset,
-        input_name=INPUT_NAME,
-        output_name=OUTPUT_NAMES[chosen.trained.kind],
-    )
-    _describe(chosen, folder, settings, ModelFormat.TORCH)
-    return _describe(chosen, folder, settings, ModelFormat.ONNX)
-
-
-def _model_path(folder: Path, stored: ModelFormat) -> Path:
-    return folder / stored / MODEL_FILES[stored]
+    # First, for others are made of it.
+    write_onnx(paths[ModelFormat.ONNX], program, opset=settings.opset, **names)
+    for stored in formats:
+        match stored:
+            case ModelFormat.ONNX:
+                pass
+            case ModelFormat.TORCH:
+                write_program(paths[stored], program)
+            case ModelFormat.TORCHSCRIPT:
+                write_torchscript(paths[stored], program)
+            case ModelFormat.OPENVINO:
+                write_openvino(paths[stored], paths[ModelFormat.ONNX])
+            case ModelFormat.TENSORFLOW:
+                assert onnx2tf is not None, "the rule names it with this format"
+                python = Path(onnx2tf.read_text(encoding="utf-8").strip())
+                write_saved_model(paths[stored], paths[ModelFormat.ONNX], python=python, **names)
+    described = {stored: _describe(chosen, folder, settings, stored) for stored in formats}
+    return described[ModelFormat.ONNX]
 
 
 def _describe(
@@ -112,10 +132,12 @@ def _describe(
 ) -> ModelDescription:
     trained = chosen.trained
     edge, scale = trained.patch_px, trained.scale
+    files = model_files(folder / stored, stored)
     description = ModelDescription(
         format=stored,
         file=MODEL_FILES[stored],
-        digest=file_digest(_model_path(folder, stored)),
+        files=files if len(files) > 1 else (),
+        digest=model_digest(folder / stored, files),
         opset=settings.opset if stored is ModelFormat.ONNX else None,
         inputs=(_tensor(INPUT_NAME, "uint8", (-1, edge, edge, 3), "NHWC"),),
         outputs=(_output(trained),),
@@ -156,7 +178,10 @@ def _origin(chosen: _Chosen, folder: Path) -> Origin:
 
 
 def _record(
-    description: ModelDescription, settings: ExportSettings, tracking: TrackingSettings
+    description: ModelDescription,
+    formats: Sequence[ModelFormat],
+    settings: ExportSettings,
+    tracking: TrackingSettings,
 ) -> Record:
     origin = description.origin
     facts = {
@@ -179,7 +204,7 @@ def _record(
                 context="training",
             )
         ],
-        artifacts=[f"{stored}/model.json" for stored in ModelFormat]
+        artifacts=[f"{stored}/model.json" for stored in formats]
         + [f"{ModelFormat.TORCH}/{MODEL_FILES[ModelFormat.TORCH]}"],
         model=ModelArtifact(
             path=f"{ModelFormat.ONNX}/{MODEL_FILES[ModelFormat.ONNX]}",

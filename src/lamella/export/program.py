@@ -11,6 +11,11 @@ from lamella.errors import ExportError
 from lamella.stores.atomic import replacing
 
 
+def example_patches(patch_px: int) -> torch.Tensor:
+    """Return two black patches: a length of 1 would be taken for a fixed one."""
+    return torch.zeros((2, patch_px, patch_px, 3), dtype=torch.uint8)
+
+
 def trace_program(network: nn.Module, *, patch_px: int) -> ExportedProgram:
     """Return the program of a network in eval mode, for any number of patches.
 
@@ -21,11 +26,9 @@ def trace_program(network: nn.Module, *, patch_px: int) -> ExportedProgram:
     Raises:
         ExportError: the network depends on values that are known only when it runs.
     """
-    # Two patches: torch.export takes a length of 1 for a fixed one.
-    example = torch.zeros((2, patch_px, patch_px, 3), dtype=torch.uint8)
     try:
         program = torch.export.export(
-            network, (example,), dynamic_shapes=({0: Dim("batch")},), strict=False
+            network, (example_patches(patch_px),), dynamic_shapes=({0: Dim("batch")},), strict=False
         )
     except RuntimeError as error:
         raise ExportError(

@@ -15,15 +15,21 @@ from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import (
     ModelFormat,
-    file_digest,
+    model_digest,
+    model_files,
     read_description,
     write_description,
 )
 from lamella.settings import Device
 from lamella.training.checkpoint import load_trained
 
+ELSEWHERE = (EngineName.ONNXRUNTIME_OPENVINO, EngineName.ONNXRUNTIME_TENSORRT)
+"""Engines that need another build of ONNX Runtime, or a GPU."""
 
-@pytest.fixture(scope="module", params=list(EngineName))
+HERE = tuple(name for name in EngineName if name not in ELSEWHERE)
+
+
+@pytest.fixture(scope="module", params=HERE)
 def engine(request, results):
     return load_engine(request.param, results.export_folder, device=Device.CPU, threads=1)
 
@@ -106,7 +112,7 @@ def test_a_strided_view_is_answered_like_its_copy(engine):
 
 
 def test_another_type_is_refused(engine):
-    with pytest.raises(TypeError, match="must be uint8, RGB, 0-255; these are float32"):
+    with pytest.raises(TypeError, match="patches must be uint8; these are float32"):
         engine.infer(patches_of(2).astype(np.float32))
 
 
@@ -121,16 +127,24 @@ def test_the_engine_says_which_it_is(engine):
     assert engine.description.classes == ("normal", "tumor")
 
 
-@pytest.mark.parametrize("name", list(EngineName))
+@pytest.mark.parametrize("name", HERE)
 def test_a_missing_export_is_refused(name, tmp_path):
     with pytest.raises(StoreError, match="the description of the model cannot be read"):
         load_engine(name, tmp_path, device=Device.CPU, threads=1)
 
 
-@pytest.mark.parametrize("name", list(EngineName))
-def test_an_absent_library_is_named(name, monkeypatch):
-    library = {"torch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}[name]
-    monkeypatch.delitem(sys.modules, f"lamella.engines.{name}_engine", raising=False)
+@pytest.mark.parametrize(
+    ("name", "module", "library"),
+    [
+        (EngineName.TORCH, "torch_engine", "torch"),
+        (EngineName.TORCHSCRIPT, "torchscript_engine", "torch"),
+        (EngineName.TENSORFLOW, "tensorflow_engine", "tensorflow"),
+        (EngineName.ONNXRUNTIME, "onnxruntime_engine", "onnxruntime"),
+        (EngineName.OPENVINO, "openvino_engine", "openvino"),
+    ],
+)
+def test_an_absent_library_is_named(name, module, library, monkeypatch):
+    monkeypatch.delitem(sys.modules, f"lamella.engines.{module}", raising=False)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(EngineUnavailableError, match=f"cannot be imported.*{library}"):
         engine_version(name, Device.CPU)
@@ -142,7 +156,22 @@ def test_every_engine_is_listed_on_every_device_with_version_or_reason():
         (name, device) for name in EngineName for device in Device
     ]
     assert all((each.version is None) != (each.reason is None) for each in statuses)
-    assert all(each.version for each in statuses if each.device is Device.CPU)
+    on_cpu = [each.name for each in statuses if each.device is Device.CPU and each.version]
+    assert on_cpu == list(HERE)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (EngineName.ONNXRUNTIME_OPENVINO, "this build has no OpenVINOExecutionProvider"),
+        (EngineName.ONNXRUNTIME_TENSORRT, "its provider does not compute there"),
+    ],
+)
+def test_a_provider_that_is_not_here_is_named_and_the_cpu_is_not_taken_instead(
+    name, reason, results
+):
+    with pytest.raises(EngineUnavailableError, match=reason):
+        load_engine(name, results.export_folder, device=Device.CPU, threads=1)
 
 
 def test_openvino_has_no_nvidia_gpu_and_does_not_take_the_cpu_instead(results):
@@ -257,7 +286,7 @@ def test_a_model_of_another_digest_is_not_loaded(results, tmp_path):
         load_engine(EngineName.ONNXRUNTIME, folder, threads=1)
 
 
-@pytest.mark.parametrize("name", list(EngineName))
+@pytest.mark.parametrize("name", HERE)
 def test_a_model_that_the_library_cannot_load_makes_the_engine_unavailable(name, undescribed):
     with pytest.raises(EngineUnavailableError, match=rf"{name} on cpu: it cannot load the model"):
         load_engine(name, undescribed, threads=1)
@@ -269,9 +298,10 @@ def undescribed(results, tmp_path):
     folder = shutil.copytree(results.export_folder, tmp_path / "tiny")
     for kind in ModelFormat:
         description = read_description(folder / kind)
-        model = folder / kind / description.file
-        model.write_bytes(b"nonsense")
-        described = description.model_copy(update={"digest": file_digest(model)})
+        files = model_files(folder / kind, kind)
+        for file in files:
+            (folder / kind / file).write_bytes(b"nonsense")
+        described = description.model_copy(update={"digest": model_digest(folder / kind, files)})
         write_description(folder / kind, described)
     return folder
 

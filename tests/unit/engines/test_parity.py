@@ -69,16 +69,16 @@ def test_two_comparisons_write_identical_tables(results, tmp_path, tracked):
 def test_an_engine_that_answers_otherwise_is_invalid_and_stays_in_the_table(
     results, tmp_path, tracked, monkeypatch
 ):
-    right = OpenVinoEngine._run
-    monkeypatch.setattr(OpenVinoEngine, "_run", lambda self, x: right(self, x) + np.float32(0.01))
+    right = OpenVinoEngine.infer
+    monkeypatch.setattr(OpenVinoEngine, "infer", lambda self, x: right(self, x) + np.float32(0.01))
     rows = read_table(compare(results, tmp_path))
     assert [row["verdict"] for row in rows] == ["valid", "valid", "invalid"]
     assert rows[2]["reason"] == "differs by 0.01, limit 0.0001"
 
 
 def test_nan_answers_are_invalid(results, tmp_path, tracked, monkeypatch):
-    right = OpenVinoEngine._run
-    monkeypatch.setattr(OpenVinoEngine, "_run", lambda self, x: right(self, x) * np.float32("nan"))
+    right = OpenVinoEngine.infer
+    monkeypatch.setattr(OpenVinoEngine, "infer", lambda self, x: right(self, x) * np.float32("nan"))
     output = compare(results, tmp_path, engines=(EngineName.OPENVINO,))
     assert read_parity(output, EngineName.OPENVINO)["verdict"] == "invalid"
 

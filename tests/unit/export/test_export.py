@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lamella.errors import ExportError
+from lamella.export.description import ModelFormat
 from lamella.export.export import export_model
 from lamella.export.onnx_file import write_onnx
 from lamella.export.program import trace_program, write_program
@@ -28,6 +29,7 @@ def second(results, tmp_path_factory):
             metrics=tuple(reversed(results.metrics)),
             folder=folder,
             run="tiny",
+            formats=(ModelFormat.ONNX, ModelFormat.TORCH),
             settings=ExportSettings(),
             tracking=TrackingSettings(alias="newest"),
         )
@@ -46,6 +48,7 @@ def test_the_description_says_how_to_run_the_onnx_model(results):
     } == {
         "format": "onnx",
         "file": "model.onnx",
+        "files": [],
         "opset": 18,
         "inputs": [
             {"name": "patches", "dtype": "uint8", "shape": [-1, 48, 48, 3], "layout": "NHWC"}

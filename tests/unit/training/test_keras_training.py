@@ -15,6 +15,7 @@ import torch
 from lamella.engines.load import load_engine
 from lamella.engines.settings import EngineName
 from lamella.errors import StoreError
+from lamella.export.description import ModelFormat
 from lamella.export.export import export_model
 from lamella.export.settings import ExportSettings
 from lamella.interpret.cam import conv_stage, grad_cam
@@ -98,19 +99,22 @@ def test_torch_answers_what_tensorflow_has_answered(large, undisturbed):
 
 
 def test_exported_network_answers_what_tensorflow_has_answered(
-    large, undisturbed, tmp_path, monkeypatch
+    large, undisturbed, tmp_path, monkeypatch, onnx2tf
 ):
     monkeypatch.setattr("lamella.export.export.track", lambda *_: None)
     export_model(
         metrics=[undisturbed / "metrics.json"],
         folder=tmp_path,
         run="tiny",
+        formats=tuple(ModelFormat),
         settings=ExportSettings(),
         tracking=TrackingSettings(),
+        onnx2tf=onnx2tf,
     )
     predictions = pd.read_parquet(undisturbed / "predictions.parquet")
     expected = predictions[predictions["slide"] == "s4"].sort_values("x")["probability_tumor"]
-    for engine in (EngineName.ONNXRUNTIME, EngineName.TORCH):
+    engines = (EngineName.ONNXRUNTIME, EngineName.TORCH, EngineName.TORCHSCRIPT)
+    for engine in (*engines, EngineName.OPENVINO, EngineName.TENSORFLOW):
         found = load_engine(engine, tmp_path, threads=1).infer(patches_of(large, "s4"))
         np.testing.assert_allclose(found[:, 1], expected.to_numpy(), rtol=2e-4)
 

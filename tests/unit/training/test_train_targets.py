@@ -14,7 +14,7 @@ from lamella.engines.load import load_engine
 from lamella.engines.parity import check_parity
 from lamella.engines.settings import EngineName, ParitySettings
 from lamella.errors import CohortErrors, SettingsError, StoreError
-from lamella.export.description import read_description
+from lamella.export.description import ModelFormat, read_description
 from lamella.export.export import export_model
 from lamella.export.settings import ExportSettings
 from lamella.interpret.grad_cam import explain_patches
@@ -180,6 +180,7 @@ def exported(folder: Path, output: Path) -> Path:
         metrics=metrics,
         folder=output,
         run="tiny",
+        formats=(ModelFormat.ONNX, ModelFormat.TORCH, ModelFormat.TORCHSCRIPT),
         settings=ExportSettings(),
         tracking=TrackingSettings(),
     )
@@ -187,7 +188,7 @@ def exported(folder: Path, output: Path) -> Path:
 
 
 @KINDS
-@pytest.mark.parametrize("engine", [EngineName.ONNXRUNTIME, EngineName.TORCH])
+@pytest.mark.parametrize("engine", [EngineName.ONNXRUNTIME, EngineName.TORCHSCRIPT])
 def test_exported_network_answers_as_in_training(cohort, trained, tmp_path, kind, engine):
     export = exported(trained[kind], tmp_path)
     predictions = pd.read_parquet(trained[kind] / "predictions.parquet")

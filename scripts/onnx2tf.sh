@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Print the Python of onnx2tf's environment, made in .cache/onnx2tf when it is not there yet.
+#
+#   LAMELLA_PYTHON   the Python 3.11 to use (default: that of .venv)
+#   UV_*, PIP_INDEX_URL, PIP_CERT   where packages come from, if not from the public registry
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+PLACE=.cache/onnx2tf
+STAMP=$PLACE/made-from
+say() { printf '[onnx2tf] %s\n' "$*" >&2; }
+want=$(sha256sum envs/onnx2tf.lock | cut -d' ' -f1)
+is_made() { [ -x $PLACE/bin/python ] && [ "$(cat $STAMP 2>/dev/null)" = "$want" ]; }
+
+if ! is_made; then
+    mkdir -p .cache
+    exec 9>.cache/onnx2tf.lock
+    flock 9
+    if ! is_made; then
+        PYTHON=${LAMELLA_PYTHON:-$(.venv/bin/python -c 'import sys; print(sys._base_executable)')}
+        export LAMELLA_PYTHON=$PYTHON
+        # uv does not read pip's settings: a site that names its index to pip means uv too.
+        if [ -n "${PIP_INDEX_URL:-}" ]; then export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}; fi
+        if [ -n "${PIP_CERT:-}" ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$PIP_CERT}; fi
+        export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
+        unset VIRTUAL_ENV PYTHONPATH PYTHONHOME
+        say "making onnx2tf's environment, once ..."
+        UV=$(scripts/private_uv.sh)
+        rm -rf $PLACE
+        "$UV" venv -q --python "$PYTHON" $PLACE
+        "$UV" pip sync -q --python $PLACE/bin/python --require-hashes envs/onnx2tf.lock
+        echo "$want" >$STAMP
+        say "made: $(du -sh $PLACE | cut -f1) in $PLACE"
+    fi
+fi
+echo "$PWD/$PLACE/bin/python"

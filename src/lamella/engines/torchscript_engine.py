@@ -1,0 +1,20 @@
+"""torch runs TorchScript; the one module that runs it."""
+
+from pathlib import Path
+
+import torch
+
+from lamella.engines.settings import EngineName
+from lamella.engines.torch_engine import TorchEngine, torch_jit_unheard
+
+
+class TorchScriptEngine(TorchEngine):
+    """A frozen TorchScript model, in 32-bit arithmetic."""
+
+    name = EngineName.TORCHSCRIPT
+
+    def _read(self, path: Path) -> torch.nn.Module:
+        with torch_jit_unheard():
+            return torch.jit.load(  # type: ignore[no-untyped-call, no-any-return]
+                path, map_location=self.device.value
+            )

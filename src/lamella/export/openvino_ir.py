@@ -1,0 +1,27 @@
+"""A network as OpenVINO's intermediate representation; the one module that writes it."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import openvino
+
+from lamella.stores.atomic import replacing
+
+
+def write_openvino(path: Path, onnx_file: Path) -> None:
+    """Write an ONNX model as ``model.xml`` with its weights in ``model.bin``.
+
+    The weights keep their 32 bits: OpenVINO by itself halves them.
+
+    Args:
+        path: The final ``.xml``; the weights appear beside it before it does.
+        onnx_file: The model.
+    """
+    model = openvino.convert_model(str(onnx_file))
+    with tempfile.TemporaryDirectory() as scratch:
+        written = Path(scratch) / path.name
+        openvino.save_model(model, str(written), compress_to_fp16=False)
+        for part in (written.with_suffix(".bin"), written):
+            with replacing(path.with_suffix(part.suffix)) as temporary:
+                shutil.copyfile(part, temporary)

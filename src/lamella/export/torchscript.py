@@ -1,0 +1,35 @@
+"""A network as TorchScript; the one module that writes it."""
+
+import io
+import warnings
+from pathlib import Path
+
+import torch
+from torch.export import ExportedProgram
+from torch.jit import TracerWarning  # type: ignore[attr-defined]
+
+from lamella.stores.atomic import replacing
+
+
+def write_torchscript(path: Path, program: ExportedProgram) -> None:
+    """Write a program as TorchScript, frozen, in one step.
+
+    Args:
+        path: The final path.
+        program: The exported program; axis 0 of inputs and outputs is free.
+    """
+    module = program.module()
+    assert program.example_inputs is not None, "torch.export keeps them"
+    arguments, _ = program.example_inputs
+    with warnings.catch_warnings(), torch.inference_mode():
+        # torch 2.13 wants torch.export instead, which is another format.
+        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
+        # The program checks the shapes that it gets, and nothing else of Python is left in it.
+        warnings.filterwarnings("ignore", category=TracerWarning)
+        traced = torch.jit.trace(module, arguments)  # type: ignore[no-untyped-call]
+        frozen = torch.jit.freeze(traced.eval())
+        # Through memory: torch puts the name of the file, here a temporary one, into the file.
+        packed = io.BytesIO()
+        torch.jit.save(frozen, packed)
+    with replacing(path) as temporary:
+        temporary.write_bytes(packed.getbuffer())

@@ -35,6 +35,23 @@ def test_first_run_plans_every_rule(workplace):
     }
 
 
+def test_what_the_engines_read_is_exported_and_tensorflow_gets_its_environment_once(workplace):
+    engines = ["tensorflow", "torchscript", "openvino"]
+    runs = {"small": {"model": "resnet18"}, "large": {"model": "resnet50"}}
+    workplace.write_config(
+        {
+            "training": {"runs": runs, "use": ["small", "large"]},
+            "parity": {"engines": engines},
+            "benchmark": {"engines": engines},
+            "predict": {"engine": "openvino"},
+        }
+    )
+    plan = workplace.snakemake("--dry-run")
+    assert (plan.jobs["export_model"], plan.jobs["prepare_onnx2tf"]) == (2, 1)
+    for name in ("onnx", "torch", "torchscript", "openvino", "tensorflow"):
+        assert f"results/export/small/{name}/model.json" in plan.text
+
+
 def test_jobs_follow_from_runs_seeds_and_engines(workplace):
     runs = {"small": {"model": "resnet18"}, "large": {"model": "resnet50"}, "unused": {}}
     workplace.write_config(

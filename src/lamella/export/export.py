@@ -22,7 +22,7 @@ from lamella.export.description import (
 )
 from lamella.export.onnx_file import write_onnx
 from lamella.export.openvino_ir import write_openvino
-from lamella.export.program import trace_program, write_program
+from lamella.export.program import example_patches, trace_program, write_program
 from lamella.export.saved_model import write_saved_model
 from lamella.export.settings import ExportSettings
 from lamella.export.torchscript import write_torchscript
@@ -105,10 +105,17 @@ def _write_models(
 ) -> ModelDescription:
     """Write every format, and return the description of the ONNX model."""
     paths = {stored: folder / stored / MODEL_FILES[stored] for stored in ModelFormat}
-    names = {"input_name": INPUT_NAME, "output_name": OUTPUT_NAMES[chosen.trained.kind]}
-    program = trace_program(chosen.trained.inference(), patch_px=chosen.trained.patch_px)
+    outputs = [OUTPUT_NAMES[chosen.trained.kind]]
+    examples = (example_patches(chosen.trained.patch_px),)
+    program = trace_program(chosen.trained.inference(), examples)
     # First, for others are made of it.
-    write_onnx(paths[ModelFormat.ONNX], program, opset=settings.opset, **names)
+    write_onnx(
+        paths[ModelFormat.ONNX],
+        program,
+        opset=settings.opset,
+        inputs=[INPUT_NAME],
+        outputs=outputs,
+    )
     for stored in formats:
         match stored:
             case ModelFormat.ONNX:
@@ -122,7 +129,8 @@ def _write_models(
             case ModelFormat.TENSORFLOW:
                 assert onnx2tf is not None, "the rule names it with this format"
                 python = Path(onnx2tf.read_text(encoding="utf-8").strip())
-                write_saved_model(paths[stored], paths[ModelFormat.ONNX], python=python, **names)
+                onnx_file = paths[ModelFormat.ONNX]
+                write_saved_model(paths[stored], onnx_file, python=python)
     described = {stored: _describe(chosen, folder, settings, stored) for stored in formats}
     return described[ModelFormat.ONNX]
 

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -15,24 +16,29 @@ _FREE_AXIS = "batch"
 
 
 def write_onnx(
-    path: Path, program: ExportedProgram, *, opset: int, input_name: str, output_name: str
+    path: Path,
+    program: ExportedProgram,
+    *,
+    opset: int,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
 ) -> None:
-    """Write a program with one input and one output as a checked ONNX file.
+    """Write a program as a checked ONNX file.
 
     Weights are inside the file. Equal weights give equal bytes: the exporter's notes on source
     lines, which hold the paths of the machine, are left out.
 
     Args:
         path: The final path; it appears only when the file has passed ONNX's checker.
-        program: The exported program; axis 0 of input and output is free.
+        program: The exported program; axis 0 of inputs and outputs is free.
         opset: ONNX operator set.
-        input_name: Name that the input gets.
-        output_name: Name that the output gets.
+        inputs: Names that the inputs get.
+        outputs: Names that the outputs get.
 
     Raises:
         ExportError: the exporter cannot translate the network, or the checker refuses the result.
     """
-    model = _translated(program, path, opset, input_name, output_name)
+    model = _translated(program, path, opset, inputs, outputs)
     _strip_notes(model)
     _name_free_axis(model)
     with replacing(path) as temporary:
@@ -41,7 +47,11 @@ def write_onnx(
 
 
 def _translated(
-    program: ExportedProgram, path: Path, opset: int, input_name: str, output_name: str
+    program: ExportedProgram,
+    path: Path,
+    opset: int,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
 ) -> onnx.ModelProto:
     for chatty in ("onnx_ir", "onnxscript"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -54,8 +64,8 @@ def _translated(
                 dynamo=True,
                 opset_version=opset,
                 external_data=False,
-                input_names=[input_name],
-                output_names=[output_name],
+                input_names=inputs,
+                output_names=outputs,
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:

@@ -12,23 +12,24 @@ from lamella.stores.atomic import replacing
 
 
 def example_patches(patch_px: int) -> torch.Tensor:
-    """Return two black patches: a length of 1 would be taken for a fixed one."""
+    """Return two black patches, ``(2, patch_px, patch_px, 3)`` uint8."""
     return torch.zeros((2, patch_px, patch_px, 3), dtype=torch.uint8)
 
 
-def trace_program(network: nn.Module, *, patch_px: int) -> ExportedProgram:
-    """Return the program of a network in eval mode, for any number of patches.
+def trace_program(network: nn.Module, examples: tuple[torch.Tensor, ...]) -> ExportedProgram:
+    """Return the program of a network in eval mode, for any number of rows.
 
     Args:
-        network: Takes ``(n, patch_px, patch_px, 3)`` uint8, RGB.
-        patch_px: Edge length of a patch in pixels.
+        network: Takes one tensor for each example; axis 0 of all of them is the batch.
+        examples: Of two rows each: a length of 1 would be taken for a fixed one.
 
     Raises:
         ExportError: the network depends on values that are known only when it runs.
     """
+    batch = Dim("batch")
     try:
         program = torch.export.export(
-            network, (example_patches(patch_px),), dynamic_shapes=({0: Dim("batch")},), strict=False
+            network, examples, dynamic_shapes=tuple({0: batch} for _ in examples), strict=False
         )
     except RuntimeError as error:
         raise ExportError(

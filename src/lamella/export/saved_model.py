@@ -11,17 +11,13 @@ from lamella.errors import ExportError
 _PROGRAM = Path(__file__).with_name("onnx_to_saved_model.py")
 
 
-def write_saved_model(
-    path: Path, onnx_file: Path, *, python: Path, input_name: str, output_name: str
-) -> None:
+def write_saved_model(path: Path, onnx_file: Path, *, python: Path) -> None:
     """Translate an ONNX model, in a process of its own.
 
     Args:
         path: The final folder; one that is there is replaced.
-        onnx_file: The model: one input, one output, axis 0 free.
+        onnx_file: The model; axis 0 of inputs and outputs is free.
         python: Python of the environment that ``scripts/onnx2tf.sh`` makes.
-        input_name: Name of the model's input.
-        output_name: Name of its output.
 
     Raises:
         ExportError: the environment is not there, or onnx2tf cannot translate the model.
@@ -31,7 +27,7 @@ def write_saved_model(
         written = Path(scratch) / path.name
         # A copy, for onnx2tf writes what it makes of the names into the file that it is given.
         given = shutil.copyfile(onnx_file, Path(scratch) / onnx_file.name)
-        command = [python, _PROGRAM, given, written, input_name, output_name]
+        command = [python, _PROGRAM, given, written]
         _run([str(part) for part in command], onnx_file)
         shutil.rmtree(path, ignore_errors=True)
         written.rename(path)

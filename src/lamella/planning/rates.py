@@ -82,7 +82,9 @@ def predict_rate(root: Path, run: str, engine: EngineName, size_px: int) -> Rate
     seconds = _seconds_per_patch(root / "predict" / run)
     if seconds is not None:
         return Rate(seconds, f"predict/{run}/timings.tsv")
-    return Rate(PREDICT_S[engine] * (size_px / PREDICT_PX) ** 2, "default")
+    # Of the others nothing is known before they were measured: torch is the slowest of these.
+    seconds = PREDICT_S.get(engine, PREDICT_S[EngineName.TORCH])
+    return Rate(seconds * (size_px / PREDICT_PX) ** 2, "default")
 
 
 def train_rate(root: Path, run: str, model: str, size_px: int) -> Rate:

@@ -12,7 +12,7 @@ from lamella.errors import ExportError
 from lamella.export.description import ModelFormat
 from lamella.export.export import export_model
 from lamella.export.onnx_file import write_onnx
-from lamella.export.program import trace_program, write_program
+from lamella.export.program import example_patches, trace_program, write_program
 from lamella.export.settings import ExportSettings
 from lamella.tracking.record import check_files
 from lamella.tracking.settings import TrackingSettings
@@ -127,7 +127,7 @@ class _FixedToTwoPatches(nn.Module):
 @pytest.mark.parametrize("network", [_LooksAtValues(), _FixedToTwoPatches()])
 def test_a_network_that_cannot_be_traced_is_refused(network):
     with pytest.raises(ExportError, match=r"torch.export cannot trace the network"):
-        trace_program(network, patch_px=8)
+        trace_program(network, (example_patches(8),))
 
 
 class _Complex(nn.Module):
@@ -136,10 +136,10 @@ class _Complex(nn.Module):
 
 
 def test_an_operator_that_onnx_lacks_is_refused_and_leaves_no_file(tmp_path):
-    program = trace_program(_Complex(), patch_px=8)
+    program = trace_program(_Complex(), (example_patches(8),))
     path = tmp_path / "model.onnx"
     with pytest.raises(ExportError, match="cannot be written as ONNX"):
-        write_onnx(path, program, opset=18, input_name="patches", output_name="probabilities")
+        write_onnx(path, program, opset=18, inputs=["patches"], outputs=["probabilities"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -148,7 +148,7 @@ def test_a_program_can_be_written_and_run_again(tmp_path):
         def forward(self, patches: torch.Tensor) -> torch.Tensor:
             return patches.float().mean(dim=(1, 2))
 
-    write_program(tmp_path / "model.pt2", trace_program(Mean(), patch_px=4))
+    write_program(tmp_path / "model.pt2", trace_program(Mean(), (example_patches(4),)))
     module = torch.export.load(tmp_path / "model.pt2").module()
     patches = torch.arange(5 * 4 * 4 * 3, dtype=torch.uint8).reshape(5, 4, 4, 3)
     assert module(patches)[0].tolist() == [22.5, 23.5, 24.5]

@@ -1,7 +1,7 @@
 """What every engine is: a loaded model that turns arrays into answers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.engines.settings import EngineName
-from lamella.export.description import ModelDescription, TensorDescription
+from lamella.errors import StoreError
+from lamella.export.description import ModelDescription, ModelInterface, TensorDescription
 from lamella.settings import Device
 
 Arrays = tuple[NDArray[Any], ...]
@@ -64,9 +65,9 @@ class CheckedEngine(ABC):
     """What the library raises where it cannot load a model."""
 
     def __init__(
-        self, path: Path, description: ModelDescription, *, device: Device, threads: int
+        self, path: Path, interface: ModelInterface, *, device: Device, threads: int
     ) -> None:
-        self.description = description
+        self.interface = interface
         self.device = device
         self.threads = threads
         self._load(path)
@@ -80,19 +81,42 @@ class CheckedEngine(ABC):
             EngineUnavailableError: the library cannot use the device.
         """
 
+    @classmethod
+    def detect(cls, path: Path) -> ModelInterface:
+        """Return what the file says of a model's inputs and outputs; its layouts are not known.
+
+        Raises:
+            StoreError: files of this format do not say it.
+        """
+        raise StoreError(
+            "the format does not say what the inputs and outputs are",
+            str(path),
+            "Give them to `load_foreign_engine`",
+        )
+
+    @property
+    def description(self) -> ModelDescription:
+        """The model's ``model.json``; a model from elsewhere has none."""
+        assert isinstance(self.interface, ModelDescription)
+        return self.interface
+
     def infer(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the only output for the only input; see ``Engine``."""
-        if len(self.description.outputs) != 1:
-            raise ValueError(f"the model has {len(self.description.outputs)} outputs: use run()")
+        if len(self.interface.outputs) != 1:
+            raise ValueError(f"the model has {len(self.interface.outputs)} outputs: use run()")
         answer: NDArray[np.float32] = self.run((patches,))[0]
         return answer
 
     def run(self, inputs: Sequence[NDArray[Any]]) -> Arrays:
         """Return every output for a batch of every input; see ``Engine``."""
-        rows = check_batch(inputs, self.description.inputs)
+        rows = check_batch(inputs, self.interface.inputs)
         if rows == 0:
-            return tuple(_no_rows(each) for each in self.description.outputs)
-        return self._run(tuple(np.ascontiguousarray(each) for each in inputs))
+            return tuple(_no_rows(each) for each in self.interface.outputs)
+        size = self.interface.inputs[0].shape[0]
+        if size in (-1, rows):
+            return self._run(tuple(np.ascontiguousarray(each) for each in inputs))
+        found = [self._run(part) for part in _parts(inputs, size)]
+        return tuple(np.concatenate(each)[:rows] for each in zip(*found, strict=True))
 
     @abstractmethod
     def _load(self, path: Path) -> None:
@@ -103,9 +127,17 @@ class CheckedEngine(ABC):
         """Return the outputs for checked, contiguous inputs of at least one row."""
 
 
+def _parts(inputs: Sequence[NDArray[Any]], size: int) -> Iterator[Arrays]:
+    """Yield batches of a fixed size; the last repeats its last row where it has too few."""
+    for start in range(0, len(inputs[0]), size):
+        parts = [each[start : start + size] for each in inputs]
+        missing = size - len(parts[0])
+        yield tuple(np.concatenate([part, part[-1:].repeat(missing, 0)]) for part in parts)
+
+
 def _no_rows(output: TensorDescription) -> NDArray[Any]:
     # Free axes are empty, too: how long they were is known from rows alone.
-    return np.empty([max(0, length) for length in output.shape], dtype=output.dtype)
+    return np.empty([0, *(max(0, length) for length in output.shape[1:])], dtype=output.dtype)
 
 
 def check_batch(inputs: Sequence[NDArray[Any]], expected: Sequence[TensorDescription]) -> int:
@@ -124,7 +156,8 @@ def check_batch(inputs: Sequence[NDArray[Any]], expected: Sequence[TensorDescrip
     for given, wanted in zip(inputs, expected, strict=True):
         if given.dtype != wanted.dtype:
             raise TypeError(f"{wanted.name} must be {wanted.dtype}; these are {given.dtype}")
-        if not _fits(given.shape, wanted.shape):
+        # Batches of any length: of a model of fixed batches they are cut.
+        if not (given.ndim and _fits(given.shape[1:], wanted.shape[1:])):
             axes = ", ".join("n" if length < 0 else str(length) for length in wanted.shape)
             raise ValueError(f"the model takes {wanted.name} of shape ({axes}), not {given.shape}")
     lengths = {len(given) for given in inputs}

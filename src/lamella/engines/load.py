@@ -1,6 +1,7 @@
 """Load an exported model into an engine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from lamella.engines.engine import CheckedEngine, Engine
 from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
-from lamella.export.description import ModelFormat, open_model
+from lamella.export.description import ModelFormat, ModelInterface, open_model
 from lamella.settings import Device
 
 
@@ -68,8 +69,44 @@ def load_engine(
     engine = _engine_class(name)
     engine.version(device)
     path, description = open_model(export_folder / FORMATS[name])
-    try:
+    with _told(name, device, engine):
         return engine(path, description, device=device, threads=threads)
+
+
+def load_foreign_engine(
+    name: EngineName,
+    path: Path,
+    *,
+    interface: ModelInterface | None = None,
+    device: Device = Device.CPU,
+    threads: int,
+) -> CheckedEngine:
+    """Load a model that Lamella has not exported; it has no ``description``.
+
+    A model of fixed batches is asked in as many of them as it takes.
+
+    Args:
+        name: The engine.
+        path: A file or folder in a format that the engine's library reads.
+        interface: The model's inputs and outputs; absent: what the file says of them.
+        device: Where the model shall run.
+        threads: Threads that the engine computes with, at least 1.
+
+    Raises:
+        EngineUnavailableError: as ``load_engine``.
+        StoreError: the file does not say what the inputs and outputs are.
+    """
+    engine = _engine_class(name)
+    engine.version(device)
+    with _told(name, device, engine):
+        return engine(path, interface or engine.detect(path), device=device, threads=threads)
+
+
+@contextmanager
+def _told(name: EngineName, device: Device, engine: type[CheckedEngine]) -> Iterator[None]:
+    """Tell in Lamella's words why a library cannot load a model."""
+    try:
+        yield
     except engine.load_errors as error:
         raise EngineUnavailableError(
             f"it cannot load the model ({_first_line(error)})",

@@ -2,7 +2,7 @@
 
 import ctypes
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as faults
@@ -10,10 +10,12 @@ from onnxruntime.capi import onnxruntime_pybind11_state as faults
 from lamella.engines.engine import Arrays, CheckedEngine
 from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
+from lamella.export.description import ModelInterface, TensorDescription
 from lamella.settings import Device
 
 _ERRORS_ONLY = 3
 
+_CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _TENSORRT = "TensorrtExecutionProvider"
 _LIBRARIES = {
@@ -33,7 +35,7 @@ class OnnxRuntimeEngine(CheckedEngine):
     )
     # On GPUs, ONNX Runtime computes with 10 bits of mantissa (TF32) unless told otherwise.
     providers: ClassVar[dict[Device, tuple[str, dict[str, str]]]] = {
-        Device.CPU: ("CPUExecutionProvider", {}),
+        Device.CPU: (_CPU, {}),
         Device.CUDA: (_CUDA, {"use_tf32": "0"}),
     }
     """What computes on each device, and its options."""
@@ -49,8 +51,17 @@ class OnnxRuntimeEngine(CheckedEngine):
             raise _unavailable(self.name, self.device, f"it runs on {taken} instead")
 
     def _run(self, inputs: Arrays) -> Arrays:
-        names = [each.name for each in self.description.inputs]
+        names = [each.name for each in self.interface.inputs]
         return tuple(self._session.run(None, dict(zip(names, inputs, strict=True))))
+
+    @classmethod
+    def detect(cls, path: Path) -> ModelInterface:
+        """Return what an ONNX file says; see ``CheckedEngine``."""
+        session = onnxruntime.InferenceSession(path, _options(1), providers=[_CPU])
+        return ModelInterface(
+            inputs=tuple(_tensor(each) for each in session.get_inputs()),
+            outputs=tuple(_tensor(each) for each in session.get_outputs()),
+        )
 
     @classmethod
     def version(cls, device: Device) -> str:
@@ -80,6 +91,17 @@ class OnnxRuntimeTensorRtEngine(OnnxRuntimeEngine):
 
     name = EngineName.ONNXRUNTIME_TENSORRT
     providers: ClassVar = {Device.CUDA: (_TENSORRT, {"trt_fp16_enable": "0"})}
+
+
+def _tensor(node: Any) -> TensorDescription:
+    """Return what a session says of an input or output, whose type it calls ``tensor(float)``."""
+    kind = node.type.removeprefix("tensor(").removesuffix(")")
+    return TensorDescription(
+        name=node.name,
+        dtype={"float": "float32", "double": "float64"}.get(kind, kind),
+        shape=tuple(length if isinstance(length, int) else -1 for length in node.shape),
+        layout="",
+    )
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:

@@ -4,12 +4,14 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import openvino
 
 from lamella.engines.engine import Arrays, CheckedEngine
 from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
+from lamella.export.description import ModelInterface, TensorDescription
 from lamella.settings import Device
 
 _CPU = "CPU"
@@ -37,10 +39,29 @@ class OpenVinoEngine(CheckedEngine):
         return tuple(found.to_tuple())
 
     @classmethod
+    def detect(cls, path: Path) -> ModelInterface:
+        """Return what OpenVINO's own file or an ONNX file says; see ``CheckedEngine``."""
+        with signal_stack_kept():
+            model = openvino.Core().read_model(path)
+        return ModelInterface(
+            inputs=tuple(_tensor(port) for port in model.inputs),
+            outputs=tuple(_tensor(port) for port in model.outputs),
+        )
+
+    @classmethod
     def version(cls, device: Device) -> str:
         """Return OpenVINO's version; see ``CheckedEngine``."""
         check_device(device)
         return str(openvino.__version__)
+
+
+def _tensor(port: Any) -> TensorDescription:
+    return TensorDescription(
+        name=port.any_name,
+        dtype=port.element_type.to_dtype().name,
+        shape=tuple(-1 if axis.is_dynamic else axis.get_length() for axis in port.partial_shape),
+        layout="",
+    )
 
 
 class _SignalStack(ctypes.Structure):

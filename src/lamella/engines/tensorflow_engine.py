@@ -9,6 +9,7 @@ from typing import Any
 from lamella.engines.engine import Arrays, CheckedEngine
 from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
+from lamella.export.description import ModelInterface, TensorDescription
 from lamella.settings import Device
 
 
@@ -52,10 +53,24 @@ class TensorFlowEngine(CheckedEngine):
         with tf.device(_device_name(self.device)):
             feed = {
                 each.name: tf.constant(given)
-                for each, given in zip(self.description.inputs, inputs, strict=True)
+                for each, given in zip(self.interface.inputs, inputs, strict=True)
             }
             found = self._signature(**feed)
-        return tuple(found[each.name].numpy() for each in self.description.outputs)
+        return tuple(found[each.name].numpy() for each in self.interface.outputs)
+
+    @classmethod
+    def detect(cls, path: Path) -> ModelInterface:
+        """Return what the signature ``serving_default`` says; see ``CheckedEngine``."""
+        loaded = tf.saved_model.load(str(path))
+        signature = loaded.signatures[_SIGNATURE]
+        _, given = signature.structured_input_signature
+        return ModelInterface(
+            inputs=tuple(_tensor(name, given[name]) for name in sorted(given)),
+            outputs=tuple(
+                _tensor(name, output)
+                for name, output in sorted(signature.structured_outputs.items())
+            ),
+        )
 
     @classmethod
     def version(cls, device: Device) -> str:
@@ -67,6 +82,15 @@ class TensorFlowEngine(CheckedEngine):
                 "Choose the device `cpu`, or run on a node with an NVIDIA GPU",
             )
         return str(tf.__version__)
+
+
+def _tensor(name: str, spec: Any) -> TensorDescription:
+    return TensorDescription(
+        name=name,
+        dtype=spec.dtype.name,
+        shape=tuple(-1 if length is None else length for length in spec.shape),
+        layout="",
+    )
 
 
 def _device_name(device: Device) -> str:

@@ -84,7 +84,7 @@ class CompiledTorchEngine(TorchEngine):
         with torch_jit_unheard():
             self._module = torch.compile(self._module, dynamic=True)
             # Now, so that it is part of the loading and fails there.
-            self._run(tuple(_two_rows(each) for each in self.description.inputs))
+            self._run(tuple(_two_rows(each) for each in self.interface.inputs))
 
 
 @contextmanager

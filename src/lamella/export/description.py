@@ -49,7 +49,17 @@ class TensorDescription(_Value):
     shape: tuple[int, ...]
     """Length of every axis; -1 for a free one."""
     layout: str
-    """A letter an axis: N patch, H row, W column, C channel or class."""
+    """A letter an axis: N patch, H row, W column, C channel or class; empty where not known."""
+
+
+class ModelInterface(_Value):
+    """What goes into a model and what comes out."""
+
+    inputs: tuple[TensorDescription, ...]
+    """Inputs of the graph; of an exported model, scaling and normalisation are inside it."""
+    outputs: tuple[TensorDescription, ...]
+    """Outputs of the graph; of an exported model, softmax, sigmoid or the units of the numbers are
+    inside it."""
 
 
 class Origin(_Value):
@@ -69,7 +79,7 @@ class Origin(_Value):
     """Digest of the patches it was trained on."""
 
 
-class ModelDescription(_Value):
+class ModelDescription(ModelInterface):
     """Everything a program needs to run a model, and everything a person asks about it."""
 
     format: ModelFormat
@@ -82,10 +92,6 @@ class ModelDescription(_Value):
     """SHA-256 of the model file, hexadecimal; of several files, of their digests and names."""
     opset: int | None
     """ONNX operator set; absent for other formats."""
-    inputs: tuple[TensorDescription, ...]
-    """Inputs of the graph; scaling and normalisation are inside it."""
-    outputs: tuple[TensorDescription, ...]
-    """Outputs of the graph; softmax, sigmoid or the units of the numbers are inside it."""
     kind: TargetKind = TargetKind.CLASSES
     """What the output is: probabilities of classes or labels, or numbers."""
     classes: tuple[str, ...]

@@ -1,7 +1,8 @@
 """Layer III: the inference engines, timed and compared.
 
 Reads    results/export/{run}/, results/patches/index.parquet
-Writes   results/benchmark/{case}/{engine}.json, results/benchmark/summary.tsv
+Writes   results/benchmark/{case}/{engine}.json, results/benchmark/summary.tsv,
+         results/benchmark/scenarios.tsv
 """
 
 
@@ -43,6 +44,7 @@ rule summarise_benchmark:
         ),
     output:
         summary="results/benchmark/summary.tsv",
+        scenarios="results/benchmark/scenarios.tsv",
     log:
         "results/logs/summarise_benchmark.log",
     params:

@@ -26,7 +26,7 @@ rule benchmark_engine:
     resources:
         **at_site(SETTINGS.benchmark.device),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=SETTINGS.site.within_limit(60),
+        runtime=SETTINGS.site.within_limit(SETTINGS.benchmark.runtime_min),
     params:
         folder=subpath(input.parity, parent=True),
         settings=SETTINGS.benchmark.as_params(),

@@ -2,7 +2,7 @@
 
 from lamella.benchmark.cell import Measurement
 from lamella.benchmark.quantile import P90_QUERIES, P99_QUERIES
-from lamella.benchmark.settings import BenchmarkSettings, Scenario
+from lamella.benchmark.settings import BenchmarkSettings
 from lamella.engines.verdict import Verdict
 from lamella.stores.tables import Row
 
@@ -22,8 +22,6 @@ answers. MLPerf Inference, compliance/TEST04."""
 ACCURACY_SHARE = 0.99
 """Lowest accuracy over that of the trained network in 32 bits. MLPerf Inference rules,
 "Benchmarks": 99 % of FP32."""
-
-_TAILS = {Scenario.MULTI_STREAM, Scenario.SERVER}
 
 
 def judge(measurement: Measurement, parity: Row) -> tuple[Verdict, str]:
@@ -89,13 +87,12 @@ def broken_rules(
 
 
 def _quick_look(settings: BenchmarkSettings, pool: int) -> dict[str, bool]:
-    tails = bool(_TAILS & set(settings.scenarios))
     return {
         f"{settings.iterations} calls, fewer than {P90_QUERIES}": (
             settings.iterations < P90_QUERIES
         ),
         f"{settings.tail_queries} queries for a p99, fewer than {P99_QUERIES}": (
-            tails and settings.tail_queries < P99_QUERIES
+            settings.has_tail and settings.tail_queries < P99_QUERIES
         ),
         f"{len(settings.seeds)} seeds, fewer than {FEWEST_SEEDS}": (
             len(settings.seeds) < FEWEST_SEEDS

@@ -23,6 +23,10 @@ class Scenario(StrEnum):
     SERVER = "server"
 
 
+TAILS = frozenset({Scenario.MULTI_STREAM, Scenario.SERVER})
+"""Scenarios with a p99, which takes many queries."""
+
+
 class BenchmarkSettings(Settings):
     """Which workloads are measured on which engines, and how often."""
 
@@ -71,6 +75,16 @@ class BenchmarkSettings(Settings):
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     """Seeds of the draws and arrivals, each at least 0 and another one: the calls are dealt out to
     them evenly; below 3 seeds results are not comparable."""
+
+    @property
+    def has_tail(self) -> bool:
+        """Whether a scenario has a p99."""
+        return bool(TAILS.intersection(self.scenarios))
+
+    @property
+    def runtime_min(self) -> int:
+        """Minutes that a job may take."""
+        return 480 if self.has_tail else 60
 
     @field_validator("batch_sizes")
     @classmethod

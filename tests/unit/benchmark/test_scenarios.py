@@ -33,3 +33,9 @@ def test_default_is_what_a_cpu_does_in_minutes():
 def test_seeds_that_are_equal_or_negative_are_refused(seeds):
     with pytest.raises(ValueError, match="seeds are at least 0, and each another one"):
         BenchmarkSettings(seeds=seeds)
+
+
+def test_a_scenario_with_a_p99_may_take_longer():
+    assert BenchmarkSettings().runtime_min == 60
+    for scenario in (Scenario.MULTI_STREAM, Scenario.SERVER):
+        assert BenchmarkSettings(scenarios=(scenario,)).runtime_min == 480

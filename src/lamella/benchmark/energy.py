@@ -88,15 +88,15 @@ def rapl_counters(powercap: Path) -> Counters | str:
     Everything that runs on them counts, and idle cores do.
 
     Source:
-        Linux, Documentation/power/powercap/powercap.rst: ``intel-rapl:N`` are whole packages or
-        ``psys``, ``intel-rapl:N:M`` parts of them, which would count twice.
+        Linux, Documentation/power/powercap/powercap.rst: beside the packages stand their parts
+        (``core``, ``dram`` …) and the whole platform (``psys``), which would count twice.
     """
     files = {}
     ranges_uj = {}
     try:
         for zone in sorted(powercap.glob("intel-rapl:*")):
             name = (zone / "name").read_text(encoding="ascii").strip()
-            if zone.name.count(":") == 1 and name.startswith("package"):
+            if name.startswith("package"):
                 files[name] = zone / "energy_uj"
                 ranges_uj[name] = int((zone / "max_energy_range_uj").read_text(encoding="ascii"))
                 int(files[name].read_text(encoding="ascii"))

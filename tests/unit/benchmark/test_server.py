@@ -47,9 +47,9 @@ def test_equal_seeds_give_equal_arrivals_whose_pattern_is_that_of_any_rate():
 @pytest.mark.parametrize("load", [0.3, 0.7])
 def test_the_mean_wait_is_the_one_of_theory(load):
     """M/D/1, one server and equal service times: Pollaczek 1930, Khinchine 1932."""
-    arrivals = arrival_times(400_000, load, generator())
+    arrivals = arrival_times(150_000, load, generator())
     latencies = waiting_line(arrivals.tolist(), [1.0] * len(arrivals))
-    assert np.mean(latencies) - 1 == pytest.approx(load / (2 * (1 - load)), rel=0.03)
+    assert np.mean(latencies) - 1 == pytest.approx(load / (2 * (1 - load)), rel=0.05)
 
 
 def test_the_highest_rate_is_found_as_close_as_asked_for():

@@ -10,4 +10,5 @@ if __name__ == "__main__":
     summarise_benchmark(
         results=[Path(path) for path in snakemake.input.results],
         output=Path(snakemake.output.summary),
+        scenarios=Path(snakemake.output.scenarios),
     )

@@ -23,6 +23,7 @@ if __name__ == "__main__":
             scores=[Path(path) for path in snakemake.input.scores],
             explanations=[Path(path) for path in snakemake.input.explanations],
             benchmark=Path(snakemake.input.benchmark),
+            scenarios=Path(snakemake.input.scenarios),
             results=Path(snakemake.params.results),
         ),
         page=Path(snakemake.output.page),

@@ -1,7 +1,8 @@
 """Layer III: the inference engines, timed and compared.
 
 Reads    results/export/{run}/, results/patches/index.parquet
-Writes   results/benchmark/{case}/{engine}.json, results/benchmark/summary.tsv
+Writes   results/benchmark/{case}/{engine}.json, results/benchmark/summary.tsv,
+         results/benchmark/scenarios.tsv
 """
 
 
@@ -26,7 +27,7 @@ rule benchmark_engine:
     resources:
         **at_site(SETTINGS.benchmark.device),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=SETTINGS.site.within_limit(60),
+        runtime=SETTINGS.site.within_limit(SETTINGS.benchmark.runtime_min),
     params:
         folder=subpath(input.parity, parent=True),
         settings=SETTINGS.benchmark.as_params(),
@@ -44,6 +45,7 @@ rule summarise_benchmark:
         ),
     output:
         summary="results/benchmark/summary.tsv",
+        scenarios="results/benchmark/scenarios.tsv",
     log:
         "results/logs/summarise_benchmark.log",
     params:

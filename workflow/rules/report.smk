@@ -26,6 +26,7 @@ rule build_report:
             "results/interpret/{run}/grad_cam/explanations.tsv", run=RUNS
         ),
         benchmark="results/benchmark/summary.tsv",
+        scenarios="results/benchmark/scenarios.tsv",
     output:
         page="results/report/index.html",
     log:

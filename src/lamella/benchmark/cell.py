@@ -1,24 +1,17 @@
 """``results/benchmark/{case}/{engine}.json``: one workload on one engine."""
 
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from lamella.benchmark.host import Host
-from lamella.benchmark.quantile import P90_QUERIES
-from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
+from lamella.benchmark.settings import BenchmarkCase, Scenario
 from lamella.engines.settings import EngineName
 from lamella.engines.verdict import Verdict
 from lamella.errors import StoreError
 from lamella.settings import Device
 from lamella.stores.json_files import read_json, write_json
-
-POOL_PATCHES = 1024
-"""Fewest patches in memory under MLPerf's rule: fewer might stay in the CPU's caches."""
-
-
-OTHERS_CPU_SHARE = 0.10
-"""Most of the CPUs that other processes may take; more of them slow what is measured."""
 
 
 class _Value(BaseModel):
@@ -42,6 +35,10 @@ class BatchResult(_Value):
     """Median latency of a call."""
     latency_ms_p90: float | None
     """Latency that 90 % of the calls stay below, with 99 % confidence; absent below 64 calls."""
+    latency_ms_p99: float | None
+    """The same of 99 %; absent below 662 calls."""
+    latency_ms_seeds: tuple[float, ...]
+    """Median latency of the calls of each seed."""
     latency_ms_mean: float
     """Mean latency."""
     latency_ms_sd: float | None
@@ -52,9 +49,54 @@ class BatchResult(_Value):
     """Patches of all measured calls over their time."""
     cpu_ms_per_patch: float
     """Time of all CPUs that the process took for a patch, its waiting threads included."""
+    joules_per_patch: float | None
+    """Energy for a patch, of the whole CPUs or the GPU; absent where no counter can be read."""
     max_abs_difference: float
     """Largest difference of a probability from the trained network's, over all calls; NaN where
     an answer is NaN."""
+
+
+class Figure(StrEnum):
+    """What a scenario is about."""
+
+    LATENCY_MS_P90 = "latency_ms_p90"
+    LATENCY_MS_P99 = "latency_ms_p99"
+    PATCHES_PER_S = "patches_per_s"
+    QUERIES_PER_S = "queries_per_s"
+
+
+class Trial(_Value):
+    """One rate at which queries came."""
+
+    queries_per_s: float
+    """Queries per second, in the mean."""
+    seed: int
+    """Seed of arrivals and draws."""
+    kept: bool
+    """Whether 99 % of the queries stayed below the bound, with 99 % confidence."""
+
+
+class ScenarioResult(_Value):
+    """One of MLPerf's scenarios."""
+
+    scenario: Scenario
+    """How queries came."""
+    patches_per_query: int
+    """Patches that came at once; `offline`: that were given to the engine at once."""
+    queries: int
+    """Queries; `server`: of each trial."""
+    figure: Figure
+    """What is measured."""
+    value: float | None
+    """The figure; absent where the queries are too few for its quantile. Of `server` 0 where no
+    rate that was tried kept the bound."""
+    bound_ms: float | None = None
+    """Latency that a rate of `server` keeps."""
+    trials: tuple[Trial, ...] = ()
+    """What was tried for `server`."""
+    max_abs_difference: float | None = None
+    """Largest difference of a probability from the trained network's in the trials; that of the
+    other scenarios stands with their batch size."""
 
 
 class Measurement(_Value):
@@ -72,8 +114,14 @@ class Measurement(_Value):
     """Highest memory of the process up to the last call."""
     others_cpu_share: float
     """Share of the machine's CPUs, 0-1, that worked for other processes during the calls."""
+    energy_source: str
+    """What the joules were counted by, or `none: ` and why."""
+    repeat_speedup: float
+    """Median latency of calls with different patches over that of calls with one and the same."""
     batches: tuple[BatchResult, ...]
     """The batch sizes."""
+    scenarios: tuple[ScenarioResult, ...]
+    """MLPerf's scenarios."""
 
 
 class BenchmarkCell(_Value):
@@ -90,8 +138,8 @@ class BenchmarkCell(_Value):
     threads: int
     """Threads that it computes with."""
     verdict: Verdict
-    """`valid` where the engine passed the comparison of the export, and every answer of the timed
-    calls is within the limit."""
+    """`valid` where the engine passed the comparison of the export, is as accurate as the trained
+    network, and every answer of the timed calls is within the limit."""
     reason: str
     """Why it is not valid; empty where it is."""
     not_comparable: tuple[str, ...]
@@ -121,27 +169,6 @@ class BenchmarkCell(_Value):
     def comparable(self) -> bool:
         """Whether the measurement may be compared with others."""
         return not self.not_comparable
-
-
-def broken_rules(
-    settings: BenchmarkSettings, *, pool: int, others_cpu_share: float
-) -> tuple[str, ...]:
-    """Return why a measurement would not be comparable; empty where it is.
-
-    Args:
-        settings: How often is measured.
-        pool: Patches in memory.
-        others_cpu_share: Share of the CPUs that worked for other processes.
-    """
-    rules = {
-        f"{settings.iterations} calls, fewer than {P90_QUERIES}": (
-            settings.iterations < P90_QUERIES
-        ),
-        f"{pool} patches in memory, fewer than {POOL_PATCHES}": pool < POOL_PATCHES,
-        f"other processes took {100 * others_cpu_share:.0f} % of the CPUs, more than"
-        f" {100 * OTHERS_CPU_SHARE:.0f} %": others_cpu_share > OTHERS_CPU_SHARE,
-    }
-    return tuple(rule for rule, broken in rules.items() if broken)
 
 
 def write_cell(path: Path, cell: BenchmarkCell) -> None:

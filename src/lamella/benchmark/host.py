@@ -2,16 +2,24 @@
 
 import os
 import platform
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 Host = dict[str, str | int | float]
 
+DRIVER = Path("/proc/driver/nvidia/version")
+"""Where the driver of NVIDIA GPUs says its version."""
+
 
 def describe_host() -> Host:
-    """Return name, CPU model, usable CPUs, memory, kernel and load of the last minute."""
+    """Return name, CPU model, usable CPUs, memory, kernel and load of the last minute.
+
+    And the driver of NVIDIA GPUs, where one is loaded.
+    """
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    driver = {"driver": driver_version(DRIVER.read_text("utf-8"))} if DRIVER.exists() else {}
     return {
         "name": socket.gethostname(),
         "cpu": cpu_model(Path("/proc/cpuinfo").read_text(encoding="utf-8")),
@@ -20,6 +28,7 @@ def describe_host() -> Host:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "load_1min": os.getloadavg()[0],
+        **driver,
     }
 
 
@@ -30,6 +39,17 @@ def cpu_model(cpuinfo: str) -> str:
         if key.strip() == "model name":
             return value.strip()
     return platform.machine()
+
+
+def driver_version(text: str) -> str:
+    """Return the version in the text of ``/proc/driver/nvidia/version``.
+
+    Its first line ends ``Kernel Module  535.104.05  Sat Aug 19 …``, of the open one after the
+    architecture: ``Open Kernel Module for x86_64  580.65.06  Release Build …``. It is returned as
+    it is where it looks otherwise.
+    """
+    found = re.search(r"Kernel Module(?: for \S+)?\s+(\d[\d.]*)", text)
+    return found[1] if found else text.partition("\n")[0]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,19 @@ class BenchmarkCase(StrEnum):
     PATCHES = "patches"
 
 
+class Scenario(StrEnum):
+    """How queries come, by MLPerf's names."""
+
+    SINGLE_STREAM = "single_stream"
+    MULTI_STREAM = "multi_stream"
+    OFFLINE = "offline"
+    SERVER = "server"
+
+
+TAILS = frozenset({Scenario.MULTI_STREAM, Scenario.SERVER})
+"""Scenarios with a p99, which takes many queries."""
+
+
 class BenchmarkSettings(Settings):
     """Which workloads are measured on which engines, and how often."""
 
@@ -32,6 +45,12 @@ class BenchmarkSettings(Settings):
     threads: int = Field(default=2, ge=1)
     """Threads that an engine computes with, the same for all."""
 
+    scenarios: tuple[Scenario, ...] = (Scenario.SINGLE_STREAM, Scenario.OFFLINE)
+    """MLPerf's scenarios; `single_stream`: p90 of queries of 1 patch; `multi_stream`: p99 of
+    queries of 8; `offline`: throughput of the fastest batch size; `server`: most queries of 1 patch
+    per second, at random times, with a p99 below `server_bound_ms`. The two with a p99 take minutes
+    per engine on a GPU and up to hours on a CPU."""
+
     batch_sizes: tuple[int, ...] = Field(default=(1, 16), min_length=1)
     """Patches per call, at least 1; each is measured."""
 
@@ -41,12 +60,31 @@ class BenchmarkSettings(Settings):
     iterations: int = Field(default=100, ge=1)
     """Measured calls per batch size; below 64 no p90 is given, and results are not comparable."""
 
+    tail_queries: int = Field(default=662, ge=1)
+    """Queries of `multi_stream`, and of each trial of `server`; below 662 no p99 is given, and
+    results with one of these scenarios are not comparable."""
+
+    server_bound_ms: float = Field(default=15.0, gt=0.0)
+    """Latency in milliseconds that 99 % of the queries of `server` stay below; 15 is MLPerf's for
+    the classification of images."""
+
     patches: int = Field(default=1024, ge=1)
     """Most patches in memory that the calls draw from, with replacement; below 1024 results are
     not comparable."""
 
-    seed: int = Field(default=0, ge=0)
-    """Seed of the draws."""
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    """Seeds of the draws and arrivals, each at least 0 and another one: the calls are dealt out to
+    them evenly; below 3 seeds results are not comparable."""
+
+    @property
+    def has_tail(self) -> bool:
+        """Whether a scenario has a p99."""
+        return bool(TAILS.intersection(self.scenarios))
+
+    @property
+    def runtime_min(self) -> int:
+        """Minutes that a job may take."""
+        return 480 if self.has_tail else 60
 
     @field_validator("batch_sizes")
     @classmethod
@@ -54,3 +92,10 @@ class BenchmarkSettings(Settings):
         if min(sizes) < 1:
             raise ValueError("a batch holds at least 1 patch")
         return sizes
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+            raise ValueError("seeds are at least 0, and each another one")
+        return seeds

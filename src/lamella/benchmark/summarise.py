@@ -4,7 +4,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from lamella.benchmark.cell import BatchResult, BenchmarkCell, Measurement, read_cell
+from lamella.benchmark.cell import (
+    BatchResult,
+    BenchmarkCell,
+    Measurement,
+    ScenarioResult,
+    read_cell,
+)
 from lamella.engines.settings import EngineName
 from lamella.stores.tables import write_table
 
@@ -24,15 +30,19 @@ COLUMNS = (
     "speed_against_torch",
     "latency_ms_median",
     "latency_ms_p90",
+    "latency_ms_p99",
     "latency_ms_mean",
     "latency_ms_sd",
     "first_call_ms",
     "cpu_ms_per_patch",
+    "joules_per_patch",
     "import_ms",
     "load_ms",
     "rss_before_mib",
     "peak_rss_mib",
     "others_cpu_share",
+    "repeat_speedup",
+    "energy_source",
     "max_abs_difference",
     "limit",
     "warmup",
@@ -43,23 +53,57 @@ COLUMNS = (
     "version",
     "host",
     "cpu",
+    "driver",
 )
 """Columns of ``summary.tsv``: one row a case, engine and batch size; one row for an engine that
 is unavailable. ``speed_against_torch`` is the engine's throughput over that of torch with the same
 case, model, device, threads, batch size and CPU model; empty where torch has no such row."""
 
+SCENARIO_COLUMNS = (
+    "case",
+    "engine",
+    "device",
+    "precision",
+    "threads",
+    "scenario",
+    "verdict",
+    "reason",
+    "comparable",
+    "figure",
+    "value",
+    "bound_ms",
+    "patches_per_query",
+    "queries",
+    "trials",
+    "max_abs_difference",
+    "limit",
+    "pool",
+    "run",
+    "seed",
+    "version",
+    "host",
+    "cpu",
+    "driver",
+)
+"""Columns of ``scenarios.tsv``: one row a case, engine and scenario of MLPerf; one row for an
+engine that is unavailable. ``value`` is in the unit of ``figure``, and empty where the queries are
+too few for its quantile."""
+
 _Peer = tuple[object, ...]
 
 
-def summarise_benchmark(*, results: Sequence[Path], output: Path) -> None:
-    """Write ``summary.tsv``.
+def summarise_benchmark(*, results: Sequence[Path], output: Path, scenarios: Path) -> None:
+    """Write ``summary.tsv`` and ``scenarios.tsv``.
 
     Args:
         results: The JSON files of ``benchmark_engine``, in the order of the rows.
-        output: The table.
+        output: The table of the batch sizes.
+        scenarios: The table of MLPerf's scenarios.
     """
-    rows = summarise_cells([read_cell(path) for path in results])
+    cells = [read_cell(path) for path in results]
+    rows = summarise_cells(cells)
     write_table(output, COLUMNS, rows)
+    write_table(scenarios, SCENARIO_COLUMNS, scenario_rows(cells))
     _log.info("%d rows of %d results", len(rows), len(results))
 
 
@@ -79,6 +123,17 @@ def summarise_cells(cells: Sequence[BenchmarkCell]) -> list[dict[str, object]]:
         for batch in cell.measurement.batches:
             speed = torch.get(_peer(cell, batch))
             rows.append(_row(cell, cell.measurement, batch, speed))
+    return rows
+
+
+def scenario_rows(cells: Sequence[BenchmarkCell]) -> list[dict[str, object]]:
+    """Return the rows of the table of scenarios, in the order of the cells."""
+    rows: list[dict[str, object]] = []
+    for cell in cells:
+        if cell.measurement is None:
+            rows.append(_shared(cell))
+            continue
+        rows += [_scenario(cell, cell.measurement, each) for each in cell.measurement.scenarios]
     return rows
 
 
@@ -112,6 +167,7 @@ def _shared(cell: BenchmarkCell) -> dict[str, object]:
         "seed": cell.seed,
         "host": cell.host["name"],
         "cpu": cell.host["cpu"],
+        "driver": cell.host.get("driver"),
     }
 
 
@@ -123,22 +179,47 @@ def _row(
         "speed_against_torch": None if torch is None else batch.patches_per_s / torch,
         "latency_ms_median": batch.latency_ms_median,
         "latency_ms_p90": batch.latency_ms_p90,
+        "latency_ms_p99": batch.latency_ms_p99,
         "latency_ms_mean": batch.latency_ms_mean,
         "latency_ms_sd": batch.latency_ms_sd,
         "first_call_ms": batch.first_call_ms,
         "cpu_ms_per_patch": batch.cpu_ms_per_patch,
+        "joules_per_patch": batch.joules_per_patch,
         "import_ms": measurement.import_ms,
         "load_ms": measurement.load_ms,
         "rss_before_mib": measurement.rss_before_mib,
         "peak_rss_mib": measurement.peak_rss_mib,
         "others_cpu_share": measurement.others_cpu_share,
+        "repeat_speedup": measurement.repeat_speedup,
     }
     return {
         **_shared(cell),
-        **{key: None if value is None else f"{value:.3f}" for key, value in figures.items()},
+        **{key: _written(value, ".3f") for key, value in figures.items()},
         "batch_size": batch.batch_size,
-        "max_abs_difference": f"{batch.max_abs_difference:.3e}",
+        "energy_source": measurement.energy_source,
+        "max_abs_difference": _written(batch.max_abs_difference, ".3e"),
         "warmup": batch.warmup,
         "iterations": batch.iterations,
         "version": measurement.version,
     }
+
+
+def _scenario(
+    cell: BenchmarkCell, measurement: Measurement, result: ScenarioResult
+) -> dict[str, object]:
+    return {
+        **_shared(cell),
+        "scenario": result.scenario,
+        "figure": result.figure,
+        "value": _written(result.value, ".3f"),
+        "bound_ms": _written(result.bound_ms, "g"),
+        "patches_per_query": result.patches_per_query,
+        "queries": result.queries,
+        "trials": len(result.trials) or None,
+        "max_abs_difference": _written(result.max_abs_difference, ".3e"),
+        "version": measurement.version,
+    }
+
+
+def _written(figure: float | None, form: str) -> str | None:
+    return None if figure is None else format(figure, form)

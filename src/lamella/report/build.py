@@ -15,6 +15,7 @@ from lamella.report.engines import (
     benchmark_remarks,
     benchmark_section,
     parity_section,
+    scenario_section,
 )
 from lamella.report.explanations import explanation_section
 from lamella.report.facts import PLACES, flat, versions
@@ -54,6 +55,7 @@ def build_report(
         benchmark=benchmark,
         remarks=benchmark_remarks(benchmark),
         conditions=benchmark_conditions(benchmark),
+        scenarios=scenario_section(inputs.scenarios),
         predictions=prediction_section(inputs.scores, page),
         explanations=explanation_section(inputs.explanations),
         jobs=Markup(jobs_html(read_costs(inputs.results))),  # noqa: S704 - escaped already

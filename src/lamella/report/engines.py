@@ -35,6 +35,39 @@ class TimedRow:
         return _speed(self.cells)
 
 
+_FIGURES = {
+    "latency_ms_p90": "p90 {:.2f} ms",
+    "latency_ms_p99": "p99 {:.2f} ms",
+    "patches_per_s": "{:.1f} patches per second",
+    "queries_per_s": "{:.1f} queries per second",
+}
+"""How the figures of the scenarios are read."""
+
+
+@dataclass(frozen=True)
+class ScenarioRow:
+    """One engine in one of MLPerf's scenarios."""
+
+    cells: Row
+
+    @property
+    def text(self) -> str:
+        """The figure with its unit; a dash where there are too few queries for it."""
+        if not self.cells["value"]:
+            return "–"
+        figure = _FIGURES[self.cells["figure"]].format(float(self.cells["value"]))
+        bound = self.cells["bound_ms"]
+        return f"{figure}, p99 below {bound} ms" if bound else figure
+
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        """Place among the engines: valid ones with a figure first, of these the best."""
+        cells = self.cells
+        value = float(cells["value"] or 0)
+        better_if_low = cells["figure"].startswith("latency")
+        return cells["verdict"] != "valid", not cells["value"], value if better_if_low else -value
+
+
 def parity_section(tables: Sequence[Path]) -> list[ParityEntry]:
     """Return the comparisons, one per run."""
     return [ParityEntry(path.parent.name, read_table(path)) for path in tables]
@@ -44,6 +77,16 @@ def benchmark_section(summary: Path) -> list[TimedRow]:
     """Return the timed engines in the order of the table."""
     rows = read_table(summary)
     return [_timed(row, [peer for peer in rows if _group(peer) == _group(row)]) for row in rows]
+
+
+def scenario_section(table: Path) -> list[ScenarioRow]:
+    """Return the engines in MLPerf's scenarios, scenario by scenario, the best one first.
+
+    An engine that is unavailable is left out: it stands among the timed ones, with its reason.
+    """
+    rows = [ScenarioRow(row) for row in read_table(table) if row["scenario"]]
+    places = {name: place for place, name in enumerate(row.cells["scenario"] for row in rows)}
+    return sorted(rows, key=lambda row: (places[row.cells["scenario"]], row.rank))
 
 
 def benchmark_conditions(rows: Sequence[TimedRow]) -> list[str]:

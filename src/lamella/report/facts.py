@@ -26,6 +26,7 @@ PLACES = (
     ("../predict/", "predictions in HDF5, heatmaps, scores"),
     ("../interpret/", "explanations"),
     ("../benchmark/summary.tsv", "the engines, timed"),
+    ("../benchmark/scenarios.tsv", "the engines in MLPerf's scenarios"),
     ("../failures.tsv", "quarantined slides"),
     ("../jobs/", "what the SLURM jobs cost"),
     ("../mlflow/", "the tracking store; open it with mlflow ui"),

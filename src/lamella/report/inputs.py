@@ -23,6 +23,7 @@ class ReportInputs:
         scores: ``scores.tsv`` of every run.
         explanations: ``explanations.tsv`` of every run.
         benchmark: Figures of the engines.
+        scenarios: Their figures in MLPerf's scenarios.
         results: The results folder, for the jobs that are known when the page is made.
     """
 
@@ -39,4 +40,5 @@ class ReportInputs:
     scores: Sequence[Path]
     explanations: Sequence[Path]
     benchmark: Path
+    scenarios: Path
     results: Path

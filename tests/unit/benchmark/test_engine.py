@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from lamella.benchmark.cell import broken_rules, read_cell
-from lamella.benchmark.engine import benchmark_engine, judge, sentence
-from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
+from lamella.benchmark.cell import read_cell
+from lamella.benchmark.energy import find_meter
+from lamella.benchmark.engine import benchmark_engine, sentence
+from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings, Scenario
 from lamella.engines.parity import check_parity
 from lamella.engines.settings import USUAL_ENGINES, EngineName, ParitySettings
 from lamella.engines.verdict import Verdict
@@ -39,7 +40,8 @@ def measure(results, parity, tmp_path, monkeypatch):
     """Measure an engine with quick settings; return the cell, the JSON, and what was tracked."""
     tracked = []
     monkeypatch.setattr("lamella.benchmark.engine.track", lambda *call: tracked.append(call))
-    monkeypatch.setattr("lamella.benchmark.engine.others_cpu_share", lambda *_: 0.04)
+    monkeypatch.setattr("lamella.benchmark.run.others_cpu_share", lambda *_: 0.04)
+    monkeypatch.setattr("lamella.benchmark.run.measure_repeat", lambda *_, **__: 1.02)
 
     def run(engine=EngineName.ONNXRUNTIME, parity=parity, index=results.index, **settings):
         output = tmp_path / "benchmark" / "patches" / f"{engine}.json"
@@ -82,13 +84,8 @@ def test_a_quick_look_says_so_in_its_own_words(measure):
     assert sentence(cell).endswith("not comparable")
 
 
-def test_enough_calls_on_enough_patches_are_comparable():
-    enough = BenchmarkSettings(iterations=64)
-    assert broken_rules(enough, pool=1024, others_cpu_share=0.10) == ()
-
-
 def test_a_busy_machine_makes_a_measurement_not_comparable(measure, monkeypatch):
-    monkeypatch.setattr("lamella.benchmark.engine.others_cpu_share", lambda *_: 0.234)
+    monkeypatch.setattr("lamella.benchmark.run.others_cpu_share", lambda *_: 0.234)
     _, stored, [(record, _, _)] = measure()
     assert stored["measurement"]["others_cpu_share"] == 0.234
     assert stored["not_comparable"][-1] == "other processes took 23 % of the CPUs, more than 10 %"
@@ -144,19 +141,50 @@ def test_answers_that_the_comparison_found_wrong_stay_invalid(measure, parity, t
     assert cell.measurement is not None
 
 
-def batch_with(difference, measure):
-    cell, _, _ = measure(batch_sizes=(1,), iterations=1, warmup=1)
-    return cell.measurement.batches[0].model_copy(update={"max_abs_difference": difference})
+def test_all_scenarios_stand_beside_the_batch_sizes(measure):
+    cell, stored, [(record, _, _)] = measure(
+        scenarios=tuple(Scenario), iterations=64, tail_queries=662, server_bound_ms=1e6
+    )
+    batches = {batch.batch_size: batch for batch in cell.measurement.batches}
+    assert {size: batch.iterations for size, batch in batches.items()} == {1: 64, 3: 64, 8: 662}
+    results = {result.scenario: result for result in cell.measurement.scenarios}
+    assert list(results) == list(Scenario)
+    assert results[Scenario.SINGLE_STREAM].value == batches[1].latency_ms_p90
+    assert results[Scenario.MULTI_STREAM].value == batches[8].latency_ms_p99
+    fastest = max(batches[1].patches_per_s, batches[3].patches_per_s)
+    assert results[Scenario.OFFLINE].value == fastest
+    server = results[Scenario.SERVER]
+    # Nothing can be late: what the other seeds kept is the highest rate that was tried.
+    assert [trial.kept for trial in server.trials] == [True] * 7
+    assert [trial.seed for trial in server.trials] == [0, 0, 0, 0, 0, 1, 2]
+    assert server.value == max(trial.queries_per_s for trial in server.trials)
+    assert server.max_abs_difference < 1e-5
+    assert stored["not_comparable"] == [
+        "37 patches in memory, fewer than 1024",
+        "queries of the server come within less than 10 times its bound",
+    ]
+    metrics = {metric.key: metric.value for metric in record.metrics}
+    assert metrics["server/queries_per_s"] == server.value
+    assert metrics["multi_stream/latency_ms_p99"] == batches[8].latency_ms_p99
 
 
-@pytest.mark.parametrize("difference", [2e-4, float("nan")])
-def test_timed_answers_outside_the_limit_are_invalid(measure, difference):
-    row = {"verdict": "valid", "reason": "", "limit": "0.0001"}
-    good, bad = batch_with(0.0, measure), batch_with(difference, measure)
-    assert judge([good], row) == (Verdict.VALID, "")
-    verdict, reason = judge([good, bad], row)
-    assert verdict is Verdict.INVALID
-    assert reason.startswith("timed answers differ by")
+def test_without_enough_queries_no_quantile_is_given_and_the_file_says_so(measure):
+    _, stored, _ = measure(scenarios=tuple(Scenario), tail_queries=20)
+    values = {each["scenario"]: each["value"] for each in stored["measurement"]["scenarios"]}
+    assert values.pop("offline") > 0
+    assert values == {"single_stream": None, "multi_stream": None, "server": None}
+    assert "20 queries for a p99, fewer than 662" in stored["not_comparable"]
+
+
+def test_energy_that_no_counter_tells_is_absent_with_the_reason(measure, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "lamella.benchmark.run.find_meter", lambda device: find_meter(device, empty)
+    )
+    empty = tmp_path / "powercap"
+    _, stored, _ = measure()
+    assert {each["joules_per_patch"] for each in stored["measurement"]["batches"]} == {None}
+    reason = f"none: {empty} has no counter of a CPU package"
+    assert stored["measurement"]["energy_source"] == reason
 
 
 def test_reference_answers_about_other_patches_are_refused(measure, results, tmp_path):

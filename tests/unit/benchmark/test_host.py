@@ -10,6 +10,7 @@ from lamella.benchmark.host import (
     cpu_model,
     cpu_times,
     describe_host,
+    driver_version,
     memory_mib,
     others_cpu_share,
     own_memory_mib,
@@ -46,6 +47,32 @@ def test_a_host_has_cpus_and_memory():
     host = describe_host()
     assert host["cpus"] >= 1
     assert host["memory_mib"] > 100
+
+
+@pytest.mark.parametrize(
+    ("line", "version"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC",
+            "535.104.05",
+        ),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build",
+            "580.65.06",
+        ),
+        ("NVRM version: another layout", "NVRM version: another layout"),
+    ],
+)
+def test_the_driver_is_that_of_its_kernel_module(line, version):
+    assert driver_version(f"{line}\nGCC version:  gcc version 12.3.0\n") == version
+
+
+def test_a_host_names_its_driver_where_one_is_loaded(tmp_path, monkeypatch):
+    file = tmp_path / "version"
+    monkeypatch.setattr("lamella.benchmark.host.DRIVER", file)
+    assert "driver" not in describe_host()
+    file.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19\n")
+    assert describe_host()["driver"] == "535.104.05"
 
 
 def test_times_of_the_cpus_by_hand():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from lamella.benchmark.quantile import quantile_bound
+from lamella.benchmark.quantile import quantile_bound, slower_allowed
 
 
 @pytest.mark.parametrize(("quantile", "fewest"), [(0.9, 64), (0.99, 662)])
@@ -26,3 +26,9 @@ def test_the_order_of_the_latencies_does_not_matter():
 @pytest.mark.parametrize("latencies", [[], [3.0]])
 def test_hardly_any_query_gives_no_quantile(latencies):
     assert quantile_bound(latencies, 0.9) is None
+
+
+def test_how_many_queries_may_be_late_is_mlperfs_number():
+    # Queries from which on one and two may be slower, by the binomial distribution.
+    assert [slower_allowed(n, 0.99) for n in (661, 662, 837, 838)] == [0, 1, 1, 2]
+    assert binom.cdf(2, 838, 0.01) <= 0.01 < binom.cdf(2, 837, 0.01)

@@ -1,12 +1,41 @@
 import pytest
 
-from lamella.benchmark.cell import BatchResult, BenchmarkCell, Measurement, write_cell
-from lamella.benchmark.settings import BenchmarkCase
-from lamella.benchmark.summarise import COLUMNS, summarise_benchmark
+from lamella.benchmark.cell import (
+    BatchResult,
+    BenchmarkCell,
+    Figure,
+    Measurement,
+    ScenarioResult,
+    Trial,
+    write_cell,
+)
+from lamella.benchmark.settings import BenchmarkCase, Scenario
+from lamella.benchmark.summarise import COLUMNS, SCENARIO_COLUMNS, summarise_benchmark
 from lamella.engines.settings import EngineName
 from lamella.engines.verdict import Verdict
 from lamella.settings import Device
 from lamella.stores.tables import read_table
+
+SINGLE_STREAM = ScenarioResult(
+    scenario=Scenario.SINGLE_STREAM,
+    patches_per_query=1,
+    queries=20,
+    figure=Figure.LATENCY_MS_P90,
+    value=None,
+)
+SERVER = ScenarioResult(
+    scenario=Scenario.SERVER,
+    patches_per_query=1,
+    queries=662,
+    figure=Figure.QUERIES_PER_S,
+    value=41.25,
+    bound_ms=15.0,
+    trials=(
+        Trial(queries_per_s=41.25, seed=0, kept=True),
+        Trial(queries_per_s=82.5, seed=0, kept=False),
+    ),
+    max_abs_difference=2.5e-7,
+)
 
 
 def batch_of(size: int, speed: float) -> BatchResult:
@@ -17,11 +46,14 @@ def batch_of(size: int, speed: float) -> BatchResult:
         first_call_ms=30.0,
         latency_ms_median=12.0,
         latency_ms_p90=None,
+        latency_ms_p99=None,
+        latency_ms_seeds=(12.0, 12.0, 12.1),
         latency_ms_mean=12.5,
         latency_ms_sd=1.0,
         latency_ms_min=11.0,
         patches_per_s=speed,
         cpu_ms_per_patch=2.0,
+        joules_per_patch=0.25,
         max_abs_difference=1.5e-7,
     )
 
@@ -34,7 +66,10 @@ def cell_of(engine: EngineName, speeds: dict[int, float], **changes) -> Benchmar
         rss_before_mib=200.0,
         peak_rss_mib=640.0,
         others_cpu_share=0.02,
+        energy_source="RAPL package-0",
+        repeat_speedup=1.01,
         batches=tuple(batch_of(size, speed) for size, speed in speeds.items()),
+        scenarios=(SINGLE_STREAM, SERVER),
     )
     cell = BenchmarkCell(
         case=BenchmarkCase.PATCHES,
@@ -65,7 +100,11 @@ def summarise(tmp_path):
         paths = [tmp_path / f"{place}.json" for place in range(len(cells))]
         for path, cell in zip(paths, cells, strict=True):
             write_cell(path, cell)
-        summarise_benchmark(results=paths, output=tmp_path / "summary.tsv")
+        summarise_benchmark(
+            results=paths,
+            output=tmp_path / "summary.tsv",
+            scenarios=tmp_path / "scenarios.tsv",
+        )
         return read_table(tmp_path / "summary.tsv")
 
     return run
@@ -134,3 +173,26 @@ def test_a_missing_p90_is_an_empty_cell(summarise):
     assert row["latency_ms_p90"] == ""
     assert row["others_cpu_share"] == "0.020"
     assert (row["latency_ms_median"], row["max_abs_difference"]) == ("12.000", "1.500e-07")
+
+
+def test_scenarios_have_a_table_of_their_own(summarise, tmp_path):
+    absent = {"measurement": None, "verdict": Verdict.UNAVAILABLE, "reason": "no GPU"}
+    summarise(cell_of(EngineName.TORCH, {1: 20.0}), cell_of(EngineName.OPENVINO, {}, **absent))
+    rows = read_table(tmp_path / "scenarios.tsv")
+    assert tuple(rows[0]) == SCENARIO_COLUMNS
+    columns = ("engine", "scenario", "figure", "value", "bound_ms", "queries", "trials", "reason")
+    assert [tuple(row[column] for column in columns) for row in rows] == [
+        ("torch", "single_stream", "latency_ms_p90", "", "", "20", "", ""),
+        ("torch", "server", "queries_per_s", "41.250", "15", "662", "2", ""),
+        ("openvino", "", "", "", "", "", "", "no GPU"),
+    ]
+    assert rows[1]["max_abs_difference"] == "2.500e-07"
+
+
+def test_energy_and_driver_stand_in_the_row(summarise):
+    host = {"name": "node1", "cpu": "Drawn CPU", "driver": "580.65.06"}
+    first, second = summarise(
+        cell_of(EngineName.TORCH, {1: 20.0}), cell_of(EngineName.OPENVINO, {1: 2.0}, host=host)
+    )
+    assert (first["joules_per_patch"], first["energy_source"]) == ("0.250", "RAPL package-0")
+    assert (first["driver"], second["driver"]) == ("", "580.65.06")

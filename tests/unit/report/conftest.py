@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from lamella.benchmark.summarise import COLUMNS as BENCHMARK_COLUMNS
+from lamella.benchmark.summarise import SCENARIO_COLUMNS
 from lamella.charts import share_chart
 from lamella.datasets.settings import TargetKind
 from lamella.engines.verdict import COLUMNS as PARITY_COLUMNS
@@ -62,6 +63,7 @@ def small_run(tmp_path):
         scores=[tmp_path / "predict/thin/scores.tsv"],
         explanations=[tmp_path / "interpret/thin/grad_cam/explanations.tsv"],
         benchmark=tmp_path / "benchmark/summary.tsv",
+        scenarios=tmp_path / "benchmark/scenarios.tsv",
         results=tmp_path,
     )
     return Folder(inputs, tmp_path / "report/index.html")
@@ -171,6 +173,17 @@ def write_engines(root):
         for engine, verdict, speed in (*speeds, ("openvino", "invalid", "900.0"))
     ]
     write_table(root / "benchmark/summary.tsv", BENCHMARK_COLUMNS, timed)
+    single = {"scenario": "single_stream", "figure": "latency_ms_p90", "patches_per_query": 1}
+    server = {"scenario": "server", "figure": "queries_per_s", "bound_ms": "15"}
+    shared = {**shared, "verdict": "valid", "queries": 100}
+    played = [
+        {**shared, **single, "engine": "torch", "value": "25.500"},
+        {**shared, **server, "engine": "torch", "value": "21.000"},
+        {**shared, **single, "engine": "onnxruntime", "value": "9.250"},
+        {**shared, **server, "engine": "onnxruntime", "value": ""},
+        {"engine": "openvino", "verdict": "unavailable", "reason": "its library is absent"},
+    ]
+    write_table(root / "benchmark/scenarios.tsv", SCENARIO_COLUMNS, played)
 
 
 def write_predictions_of(root):

@@ -15,7 +15,7 @@ from lamella.interpret.about import ABOUT, write_about
 from lamella.patches.index import read_index
 from lamella.report.build import build_report
 from lamella.report.cohort import cohort_section
-from lamella.report.engines import benchmark_remarks, benchmark_section
+from lamella.report.engines import benchmark_remarks, benchmark_section, scenario_section
 from lamella.report.explanations import explanation_section
 from lamella.report.predictions import prediction_section
 from lamella.report.quality import most_spoiled
@@ -226,6 +226,17 @@ def test_an_invalid_engine_is_never_the_fastest(small_run):
         ("openvino", False),
     ]
     assert "100 patches per second with onnxruntime" in Page(built(small_run)).text
+
+
+def test_scenarios_are_shown_one_by_one_with_the_best_engine_first(small_run):
+    rows = scenario_section(small_run.inputs.scenarios)
+    assert [(row.cells["scenario"], row.cells["engine"], row.text) for row in rows] == [
+        ("single_stream", "onnxruntime", "p90 9.25 ms"),
+        ("single_stream", "torch", "p90 25.50 ms"),
+        ("server", "torch", "21.0 queries per second, p99 below 15 ms"),
+        ("server", "onnxruntime", "–"),
+    ]
+    assert "21.0 queries per second, p99 below 15 ms" in Page(built(small_run)).text
 
 
 def test_what_is_not_comparable_is_marked_with_engine_and_reason(small_run):

@@ -1,0 +1,69 @@
+"""What is tracked of a measurement."""
+
+from lamella.benchmark.cell import BenchmarkCell, Measurement
+from lamella.tracking.record import Dataset, Record
+
+_NO_FIGURES = {"batch_size", "warmup", "iterations", "latency_ms_seeds"}
+
+
+def record_of(cell: BenchmarkCell, *, artifact: str, started_ms: int) -> Record:
+    """Return what is tracked: one nested run per cell.
+
+    Args:
+        cell: The result.
+        artifact: Its file, relative to the record.
+        started_ms: When the measurement began.
+    """
+    record = Record(
+        kind="benchmark",
+        name=f"{cell.case} {cell.engine}",
+        params=_facts(cell),
+        artifacts=[artifact],
+        datasets=[
+            Dataset(
+                name="patches",
+                digest=cell.index_digest,
+                source="results/patches/index.parquet",
+                context="inference",
+            )
+        ],
+        started_ms=started_ms,
+    )
+    if cell.measurement is not None:
+        record.add_metrics(_figures(cell.measurement))
+    return record
+
+
+def _facts(cell: BenchmarkCell) -> dict[str, str]:
+    facts = {
+        "case": cell.case,
+        "engine": cell.engine,
+        "device": cell.device,
+        "precision": cell.precision,
+        "threads": cell.threads,
+        "run": cell.run,
+        "verdict": cell.verdict,
+        "reason": cell.reason,
+        "not_comparable": "; ".join(cell.not_comparable),
+        "cpu": cell.host["cpu"],
+        "version": "" if cell.measurement is None else cell.measurement.version,
+    }
+    return {key: str(value) for key, value in facts.items() if value != ""}
+
+
+def _figures(measurement: Measurement) -> dict[str, float]:
+    figures = {
+        "import_ms": measurement.import_ms,
+        "load_ms": measurement.load_ms,
+        "peak_rss_mib": measurement.peak_rss_mib,
+        "others_cpu_share": measurement.others_cpu_share,
+        "repeat_speedup": measurement.repeat_speedup,
+    }
+    for batch in measurement.batches:
+        for key, value in batch.model_dump(exclude=_NO_FIGURES).items():
+            if value is not None:
+                figures[f"batch_{batch.batch_size}/{key}"] = value
+    for result in measurement.scenarios:
+        if result.value is not None:
+            figures[f"{result.scenario}/{result.figure}"] = result.value
+    return figures

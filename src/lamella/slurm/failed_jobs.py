@@ -21,6 +21,13 @@ _FACT = re.compile(r"^ {4}(\w+): (.*)$", re.MULTILINE)
 _ERROR_LINE = re.compile(r" ERROR lamella: (.+)$", re.MULTILINE)
 
 _REASONS = (
+    # First: the log may also tell of the node that was lost before.
+    (
+        "HELD",  # no state of its own
+        r"was held by SLURM and is cancelled: ",
+        "its nodes failed to start it, again and again",
+        "Start again; if it keeps on, have the cluster's staff look at results/logs/held.log",
+    ),
     (
         "OUT_OF_MEMORY",
         OVER_MEMORY,

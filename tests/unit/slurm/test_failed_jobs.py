@@ -71,6 +71,12 @@ def reasons(tmp_path):
             " Ask for more minutes: --set-resources train_model:runtime=…",
         ),
         ("CANCELLED", "", "cancelled by somebody. Start again"),
+        (
+            "CANCELLED",
+            "SLURM job 6 was held by SLURM and is cancelled: launch failed requeued held",
+            "its nodes failed to start it, again and again."
+            " Start again; if it keeps on, have the cluster's staff look at results/logs/held.log",
+        ),
         ("NODE_FAIL", "", "its node failed. Start again"),
     ],
 )

@@ -19,6 +19,7 @@ _SHOWN_LOG = re.compile(r"^Logfile [^\n]+:\n(=+\n).*?^\1", re.MULTILINE | re.DOT
 
 _FACT = re.compile(r"^ {4}(\w+): (.*)$", re.MULTILINE)
 _ERROR_LINE = re.compile(r" ERROR lamella: (.+)$", re.MULTILINE)
+_DEAD_RANK = re.compile(r"(?P<who>rank (?P<rank>\d+) of [^:]+): .+ Its last lines above say why;")
 
 _REASONS = (
     # First: the log may also tell of the node that was lost before.
@@ -128,8 +129,17 @@ def _cause(job: FailedJob, logs: list[Path]) -> tuple[str, str]:
 
 
 def _own_reason(text: str) -> str:
-    """Return the error that a job has logged, else its last line."""
+    """Return the error that a job has logged, else its last line.
+
+    Of a rank it is the last that the rank has said.
+    """
     errors = _ERROR_LINE.findall(text)
+    dead = _DEAD_RANK.match(errors[-1]) if errors else None
+    if dead:
+        spoken = rf" lamella\.training\.launch: rank {dead['rank']}: (.*\S.*)$"
+        words = re.findall(spoken, text, re.MULTILINE)
+        if words:
+            return f"{dead['who']}: {words[-1].rstrip('.')}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return "it has logged nothing"

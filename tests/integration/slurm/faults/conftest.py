@@ -1,6 +1,5 @@
 """A study whose one training is run by Snakemake on the cluster, and is dealt out faults."""
 
-import os
 import subprocess
 import sys
 import time

@@ -31,15 +31,19 @@ class Study:
         trainings.draw(folder / "results/patches")
         (folder / "results/mlflow").mkdir()
         (folder / "results/mlflow/ready.json").write_text("{}")
+        self.configure(epochs=4)
+
+    def train_long(self) -> None:
+        """Have the training last so long that something can happen to it."""
         self.configure(epochs=40)
 
-    def configure(self, *, epochs: int, **training: object) -> None:
+    def configure(self, *, epochs: int) -> None:
         run = {"model": "test_resnet", "epochs": epochs, "batch_size": 4, "learning_rate": 0.01}
         alone = {"backend": "none", "processes": 1, "checkpoint_minutes": 1e-9}
         settings = {
             "study": "slurm",
             "site": {"account": "lab", "partition": "cpu"},
-            "training": {**alone, **training, "runs": {"tiny": run}},
+            "training": {**alone, "runs": {"tiny": run}},
             # Nobody is there: the record stays beside the results.
             "tracking": {"uri": self.tracking, "retries": 0, "timeout_s": 1},
         }

@@ -35,6 +35,7 @@ def start_controller(cluster) -> None:
 
 
 def test_run_outlives_a_controller_that_is_away(cluster, study):
+    study.train_long()
     run = study.start()
     job = study.job_under_way()
     stop_controller(cluster, study.trainings)

@@ -46,6 +46,7 @@ def test_job_out_of_memory_again_is_told_so_in_one_line_and_a_second_start_compl
 
 
 def test_job_at_its_time_limit_is_told_so_in_one_line_and_a_second_start_completes(study):
+    study.train_long()
     run = study.start("3000", "1")
     stop_processes_of(study.job_under_way())
     assert study.end_of(run) == 1
@@ -56,6 +57,7 @@ def test_job_at_its_time_limit_is_told_so_in_one_line_and_a_second_start_complet
 
 
 def test_cancelled_job_is_told_so_in_one_line_and_a_second_start_completes(cluster, study):
+    study.train_long()
     run = study.start()
     job = study.job_under_way()
     cluster.ask("scancel", job)

@@ -21,6 +21,7 @@ def kill(run: "subprocess.Popen[bytes]") -> None:
 
 
 def test_start_after_a_killed_run_waits_for_its_job_and_runs_none_beside_it(cluster, study):
+    study.train_long()
     killed = study.start()
     first = study.job_under_way()
     kill(killed)
@@ -53,6 +54,7 @@ def test_start_after_a_killed_run_cancels_its_job_that_has_not_begun(cluster, st
 
 
 def test_snakemake_by_itself_does_not_start_beside_a_job_of_a_killed_run(study):
+    study.train_long()
     killed = study.start()
     job = study.job_under_way()
     kill(killed)
@@ -65,6 +67,7 @@ def test_snakemake_by_itself_does_not_start_beside_a_job_of_a_killed_run(study):
 
 
 def test_interrupted_run_cancels_its_job_and_a_second_start_completes(cluster, study):
+    study.train_long()
     run = study.start()
     job = study.job_under_way()
     run.send_signal(signal.SIGINT)

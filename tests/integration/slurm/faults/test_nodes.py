@@ -44,6 +44,7 @@ def asked(study, job: str) -> str:
 
 
 def test_job_on_a_node_that_goes_down_is_queued_again_and_goes_on(cluster, study):
+    study.train_long()
     run = study.start()
     job = study.job_under_way()
     node = cluster.facts(job)["NodeList"]
@@ -94,6 +95,7 @@ def test_job_that_no_node_can_start_is_told_so_in_one_line_and_a_second_start_co
 
 
 def test_job_on_a_node_that_is_drained_ends_there(cluster, study):
+    study.train_long()
     run = study.start()
     job = study.job_under_way()
     node = cluster.facts(job)["NodeList"]

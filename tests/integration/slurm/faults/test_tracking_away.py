@@ -38,7 +38,7 @@ def runs_at(server) -> list[str]:
 
 def test_record_of_a_job_that_reaches_no_tracking_server_is_sent_later_and_once(study, server):
     study.tracking = server.uri
-    study.configure(epochs=4)
+    study.configure(epochs=2)
     assert study.run() == 0, study.said
     assert study.is_complete
     record = study.folder / "results/train/tiny/seed1/record.json"

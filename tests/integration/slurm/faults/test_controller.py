@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.slurm,
     pytest.mark.alone,
     pytest.mark.faults,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
 ]
 
 

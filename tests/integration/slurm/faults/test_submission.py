@@ -9,7 +9,7 @@ pytestmark = [
     pytest.mark.slurm,
     pytest.mark.alone,
     pytest.mark.faults,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
 ]
 
 REFUSED = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamella.slurm.reasons import OVER_MEMORY
+from lamella.slurm.reasons import Cause, cause_of
 
 _BLOCK = re.compile(
     r"^(?:(?P<begun>(?:local)?rule )|Error in rule )(?P<rule>\w+):\n"
@@ -19,29 +19,26 @@ _SHOWN_LOG = re.compile(r"^Logfile [^\n]+:\n(=+\n).*?^\1", re.MULTILINE | re.DOT
 
 _FACT = re.compile(r"^ {4}(\w+): (.*)$", re.MULTILINE)
 _ERROR_LINE = re.compile(r" ERROR lamella: (.+)$", re.MULTILINE)
+_DEAD_RANK = re.compile(r"(?P<who>rank (?P<rank>\d+) of [^:]+): .+ Its last lines above say why;")
 
-_REASONS = (
-    (
-        "OUT_OF_MEMORY",
-        OVER_MEMORY,
+_CAUSES = {
+    Cause.HELD: (
+        "its nodes failed to start it, again and again",
+        "Start again; if it keeps on, have the cluster's staff look at results/logs/held.log",
+    ),
+    Cause.OUT_OF_MEMORY: (
         "out of memory, with mem_mb={mem_mb}",
         "Ask for more: --set-resources {rule}:mem_mb=…",
     ),
-    (
-        "TIMEOUT",
-        r"DUE TO TIME LIMIT",
+    Cause.TIMEOUT: (
         "time limit reached, with runtime={runtime}",
         "Ask for more minutes: --set-resources {rule}:runtime=…",
     ),
-    ("NODE_FAIL", r"DUE TO NODE FAILURE", "its node failed", "Start again"),
-    ("PREEMPTED", r"DUE TO PREEMPTION", "preempted by another job", "Start again"),
-    # No text says so: SLURM has the same words for every job that it ends.
-    ("CANCELLED", r"(?!)", "cancelled by somebody", "Start again"),
-)
-"""SLURM's state, what stands in the job's log, what that means, and what to do.
-
-Without cgroups SLURM calls a job that it killed for its memory FAILED; at the time limit the step
-inside the job may end first, and the job is FAILED as well."""
+    Cause.NODE_FAIL: ("its node failed", "Start again"),
+    Cause.PREEMPTED: ("preempted by another job", "Start again"),
+    Cause.CANCELLED: ("cancelled by somebody", "Start again"),
+}
+"""What SLURM has done, in words, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -113,16 +110,26 @@ def _cause(job: FailedJob, logs: list[Path]) -> tuple[str, str]:
     state = re.search(r"SLURM status is: '(\w+)", message)
     text = "".join(map(_text, logs))
     known = {"rule": job.rule, "mem_mb": "?", "runtime": "?", **_resources(job)}
-    for name, sign, what, remedy in _REASONS:
-        if (state and state[1] == name) or re.search(sign, text):
-            return what.format_map(known), remedy.format_map(known)
+    cause = cause_of(state[1] if state else "", text)
+    if cause is not None:
+        what, remedy = _CAUSES[cause]
+        return what.format_map(known), remedy.format_map(known)
     # Only the rule's own: SLURM's ends with what Snakemake says.
     return _own_reason("".join(map(_text, logs[:1]))), "Start again when that is mended"
 
 
 def _own_reason(text: str) -> str:
-    """Return the error that a job has logged, else its last line."""
+    """Return the error that a job has logged, else its last line.
+
+    Of a rank it is the last that the rank has said.
+    """
     errors = _ERROR_LINE.findall(text)
+    dead = _DEAD_RANK.match(errors[-1]) if errors else None
+    if dead:
+        spoken = rf" lamella\.training\.launch: rank {dead['rank']}: (.*\S.*)$"
+        words = re.findall(spoken, text, re.MULTILINE)
+        if words:
+            return f"{dead['who']}: {words[-1].rstrip('.')}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return "it has logged nothing"

@@ -2,26 +2,71 @@
 
 import pwd
 import re
+from enum import StrEnum
 from pathlib import Path
 
 from lamella.slurm.jobs import Attempt
 
 _TAIL_BYTES = 65536
 
-OVER_MEMORY = r"(?i:exceeded (?:job |step )?memory limit|oom[-_ ]kill|exceeded job memory)"
-"""How the log of a job begins to speak of it, which SLURM without cgroups only calls FAILED."""
+
+class Cause(StrEnum):
+    """What SLURM has done to a job, in its own word but for the first."""
+
+    HELD = "HELD"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    TIMEOUT = "TIMEOUT"
+    NODE_FAIL = "NODE_FAIL"
+    PREEMPTED = "PREEMPTED"
+    CANCELLED = "CANCELLED"
+
+
+_SIGNS = {
+    # What scripts/slurm/squeue writes; first, for the node may have been lost before.
+    Cause.HELD: r"was held by SLURM and is cancelled: ",
+    Cause.OUT_OF_MEMORY: r"(?i:exceeded (?:(?:job |step )?memory limit|job memory)|oom[-_ ]kill)",
+    Cause.TIMEOUT: r"DUE TO TIME LIMIT",
+    Cause.NODE_FAIL: r"DUE TO NODE FAILURE",
+    Cause.PREEMPTED: r"DUE TO PREEMPTION",
+}
+"""How the log of a job speaks of it.
+
+Without cgroups SLURM calls a job that it killed for its memory FAILED; at the time limit the step
+inside the job may end first, and the job is FAILED as well."""
 
 _OWN_ERROR = re.compile(r"^(?:[\w.]*\.)?\w*(?:Error|Exception)(?: in [^:]*)?: (.+)$", re.MULTILINE)
 
 _STATES = {
     "BOOT_FAIL": "its node did not start",
     "DEADLINE": "its deadline has passed",
+    "HELD": "its nodes failed to start it, again and again",
     "NODE_FAIL": "a node was lost",
     "PREEMPTED": "ended for the sake of another job",
     "REQUEUED": "queued again",
     "UNKNOWN": "forgotten by SLURM, which has no accounting here",
 }
 """What SLURM's words mean."""
+
+
+def cause_of(state: str, said: str) -> Cause | None:
+    """Return what SLURM has done to a job that failed.
+
+    Args:
+        state: How it ended, SLURM's word; empty where that is not known.
+        said: What stands in its log.
+
+    Returns:
+        ``None`` where the job failed by itself, or as only SLURM's word tells.
+    """
+    if state in set(Cause) - {Cause.CANCELLED}:
+        return Cause(state)
+    # The log of one that was queued again is the next attempt's.
+    if state in {"", "CANCELLED", "FAILED", "UNKNOWN"}:
+        for cause, sign in _SIGNS.items():
+            if re.search(sign, said):
+                return cause
+    # No text says so: SLURM has the same words for every job that it ends.
+    return Cause.CANCELLED if state == Cause.CANCELLED else None
 
 
 def reason_of(attempt: Attempt, log: Path | None) -> str:
@@ -34,18 +79,17 @@ def reason_of(attempt: Attempt, log: Path | None) -> str:
     if attempt.is_complete or not attempt.is_over:
         return ""
     said = _tail(log) if log is not None else ""
-    # Without control groups SLURM kills such a job itself and calls it FAILED.
-    if attempt.state == "OUT_OF_MEMORY" or (
-        attempt.state in {"FAILED", "UNKNOWN"} and re.search(OVER_MEMORY, said)
-    ):
+    cause = cause_of(attempt.state, said)
+    if cause is Cause.OUT_OF_MEMORY:
         return "out of memory" + _of_asked(attempt)
-    if attempt.state == "TIMEOUT":
+    if cause is Cause.TIMEOUT:
         return "time limit" + (f" of {attempt.limit_s / 60:g} min" if attempt.limit_s else "")
-    if attempt.state == "CANCELLED":
+    if cause is Cause.CANCELLED:
         return "cancelled" + (f" by {_user(attempt.ended_by)}" if attempt.ended_by else "")
-    if attempt.state == "FAILED":
+    if cause is None and attempt.state == "FAILED":
         return _last_error(said) or _ending(attempt.exit_code)
-    meaning = _STATES.get(attempt.state, attempt.state.lower().replace("_", " "))
+    state = cause or attempt.state
+    meaning = _STATES.get(state, state.lower().replace("_", " "))
     return f"{meaning} ({attempt.nodes})" if attempt.nodes else meaning
 
 

@@ -273,9 +273,25 @@ def _stored_scale(stored: dict[str, Any]) -> Scale | None:
 
 
 def _save(path: Path, value: Any) -> None:
-    # Given a path, torch writes the file's (temporary) name into the file.
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save(value, file)
+    """Write a file of torch in one step.
+
+    Raises:
+        StoreError: it cannot be written, as on a full disk.
+    """
+    try:
+        # Given a path, torch writes the file's (temporary) name into the file.
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(value, file)
+    except (OSError, RuntimeError) as error:
+        # torch then tries to end its archive, and tells only that this fails, too.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise StoreError(
+            f"it cannot be written ({cause.strerror or cause})",
+            str(path),
+            "Make room there, then start again: the training goes on from its last checkpoint",
+        ) from cause
 
 
 def _load(path: Path, *keys: str) -> dict[str, Any]:

@@ -49,6 +49,11 @@ class Cluster:
             "PATH": f"{os.environ['PATH']}:/usr/sbin",
         }
 
+    @property
+    def has_accounts(self) -> bool:
+        """Whether slurmdbd keeps accounts for it."""
+        return "accounting_storage/slurmdbd" in self.ask("scontrol", "show", "config")
+
     def ask(self, *command: str | Path) -> str:
         ended = subprocess.run(
             list(map(str, command)),

@@ -180,6 +180,7 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort=$((PORT + 2))
 AccountingStoragePass=$RUN/munge.socket
 AccountingStorageTRES=gres/gpu
+AccountingStorageEnforce=limits
 AccountingStoreFlags=job_comment,job_script
 END
         else

@@ -21,6 +21,8 @@ pytestmark = [
 LONG = 2000
 """Epochs of a training that does not end by itself while a test lasts."""
 
+RUNNABLE = ("PENDING", "CONFIGURING", "RUNNING")
+
 
 def curves(folder: Path) -> list[dict[str, str]]:
     timings = ("seconds", "samples_per_s", "loader_wait_share")
@@ -28,8 +30,14 @@ def curves(folder: Path) -> list[dict[str, str]]:
     return [{key: value for key, value in row.items() if key not in timings} for row in rows]
 
 
-def is_under_way(folder: Path) -> bool:
-    return (folder / "state" / "checkpoint.pt").exists()
+def await_checkpoint(cluster, job: str, folder: Path) -> None:
+    """Wait until a job trains; one that ends before that is told at once."""
+
+    def under_way() -> bool:
+        assert cluster.facts(job)["JobState"] in RUNNABLE, (folder / "log").read_text()
+        return (folder / "state" / "checkpoint.pt").exists()
+
+    cluster.wait_for(under_way, "a checkpoint")
 
 
 @pytest.fixture(scope="module", params=[Backend.HOROVOD, Backend.TORCH])
@@ -63,7 +71,7 @@ def test_signal_before_the_time_limit_queues_the_job_again_and_it_ends_in_the_sa
 ):
     backend, results = local
     job = cluster.submit(trainings.script(tmp_path, backend))
-    trainings.wait_for(lambda: is_under_way(tmp_path), "a checkpoint")
+    await_checkpoint(cluster, job, tmp_path)
     # What `--signal=B:USR1@…` sends.
     cluster.ask("scancel", "--batch", "--signal=USR1", job)
     cluster.hasten(job)
@@ -79,7 +87,7 @@ def test_signal_before_the_time_limit_queues_the_job_again_and_it_ends_in_the_sa
 
 def test_rank_killed_on_the_second_node_ends_the_other_and_is_named(cluster, trainings, tmp_path):
     job = cluster.submit(trainings.script(tmp_path, Backend.HOROVOD, epochs=LONG))
-    trainings.wait_for(lambda: is_under_way(tmp_path), "a checkpoint")
+    await_checkpoint(cluster, job, tmp_path)
     os.kill(trainings.ranks(tmp_path)[1], signal.SIGKILL)
     assert cluster.wait(job) == "1:0"
     assert "rank 1 of 2 on cpu2: was killed by SIGKILL" in (tmp_path / "log").read_text()
@@ -91,9 +99,10 @@ def test_rank_killed_on_the_second_node_ends_the_other_and_is_named(cluster, tra
 def test_rank_that_hangs_ends_the_training_when_the_others_have_waited_long_enough(
     cluster, trainings, tmp_path, backend
 ):
-    script = trainings.script(tmp_path, backend, epochs=LONG, exchange_limit_s=10)
+    # On a busy machine ranks that live may be 10 s apart in their first steps.
+    script = trainings.script(tmp_path, backend, epochs=LONG, exchange_limit_s=40)
     job = cluster.submit(script)
-    trainings.wait_for(lambda: is_under_way(tmp_path), "a checkpoint")
+    await_checkpoint(cluster, job, tmp_path)
     os.kill(trainings.ranks(tmp_path)[1], signal.SIGSTOP)
     assert cluster.wait(job) == "1:0"
     assert "rank 0 of 2 on cpu1: " in (tmp_path / "log").read_text()
@@ -106,7 +115,7 @@ def test_ranks_end_with_a_killed_launcher_though_its_job_goes_on(cluster, traini
     launcher = tmp_path / "launcher"
     script = trainings.write(tmp_path, f"{words} & echo $! > {launcher}; wait; sleep 300")
     job = cluster.submit(script)
-    trainings.wait_for(lambda: is_under_way(tmp_path), "a checkpoint")
+    await_checkpoint(cluster, job, tmp_path)
     assert sorted(trainings.ranks(tmp_path)) == [0, 1]
     os.kill(int(launcher.read_text()), signal.SIGKILL)
     trainings.wait_for(lambda: trainings.ranks(tmp_path) == {}, "end of the ranks")

@@ -71,6 +71,12 @@ def reasons(tmp_path):
             " Ask for more minutes: --set-resources train_model:runtime=…",
         ),
         ("CANCELLED", "", "cancelled by somebody. Start again"),
+        (
+            "CANCELLED",
+            "SLURM job 6 was held by SLURM and is cancelled: launch failed requeued held",
+            "its nodes failed to start it, again and again."
+            " Start again; if it keeps on, have the cluster's staff look at results/logs/held.log",
+        ),
         ("NODE_FAIL", "", "its node failed. Start again"),
     ],
 )
@@ -89,6 +95,19 @@ def test_error_that_a_job_has_logged_is_its_reason(reasons):
     assert "attempt 1): a.h5: it is damaged. Make it anew. Start again when" in reason
     (reason,) = reasons("FAILED", own="Traceback\nOSError: [Errno 28] No space left on device\n")
     assert "attempt 1): OSError: [Errno 28] No space left on device. Start again" in reason
+
+
+def test_last_words_of_a_rank_that_died_are_the_reason_and_not_those_of_the_others(reasons):
+    own = (
+        "2026-11-26 00:01:36,977 ERROR lamella.training.launch: rank 1: a.pt: no room. Make some.\n"
+        "2026-11-26 00:01:37,977 INFO lamella.training.launch: rank 0: connection closed by peer\n"
+        "2026-11-26 00:01:38,990 ERROR lamella: rank 1 of 2 on n2: ended with exit code 1."
+        " Its last lines above say why; the other ranks were ended. Started again, it goes on.\n"
+    )
+    (reason,) = reasons("FAILED", own=own)
+    assert "attempt 1): rank 1 of 2 on n2: a.pt: no room. Make some. Start again when" in reason
+    (silent,) = reasons("FAILED", own=own.splitlines()[-1])
+    assert "attempt 1): rank 1 of 2 on n2: ended with exit code 1. Its last lines" in silent
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,8 @@ class SiteLauncher:
         deaths: Find in lines that it prints of the first rank that ended badly ``rank``, ``node``,
             and what it died of: ``code``, ``signal`` (a number) or ``cause`` (in words).
         passes_signals: Whether it gives SIGUSR1 to the ranks; else it would end by it.
+        takes_options: Whether the program that it starts may have options; else it would take them
+            for its own.
         environment: Variables that it needs itself.
         for_ranks: Variables that ranks need which it has started.
     """
@@ -80,6 +82,7 @@ class SiteLauncher:
     of_ranks: re.Pattern[str]
     deaths: tuple[re.Pattern[str], ...]
     passes_signals: bool = True
+    takes_options: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
     for_ranks: Mapping[str, str] = field(default_factory=dict)
 
@@ -199,6 +202,7 @@ _LAUNCHERS = {
         _TAGGED,
         _FIRST_TO_EXIT,
         passes_signals=False,
+        takes_options=False,
         for_ranks=_WITH_PARENT,
     ),
 }

@@ -1,6 +1,7 @@
 """A running launcher of the site's: its ranks are heard, asked to stop, ended and told apart."""
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -12,8 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import lamella.training.command
 from lamella.errors import TrainingError
 from lamella.slurm.job import without_bindings
+from lamella.training.command import COMMAND_VARIABLE
 from lamella.training.launch import LAST_LINES_S, POLL_S, Stop, log_line, obituary
 from lamella.training.lifeline import LAUNCHER_VARIABLE
 from lamella.training.seat import PROCESS, STOPPED
@@ -95,6 +98,9 @@ def run_ranks(
 def _start(
     command: Sequence[str], launcher: SiteLauncher, order: Order, variables: Mapping[str, str]
 ) -> tuple[_Step, threading.Thread]:
+    if not launcher.takes_options:
+        variables = {**variables, COMMAND_VARIABLE: json.dumps(list(command))}
+        command = [sys.executable, lamella.training.command.__file__]
     environment = {
         **without_bindings(os.environ),
         **launcher.environment,

@@ -48,7 +48,8 @@ def main() -> None:
 
     backend, launcher, _, folder = sys.argv[1:]
     start_job_log(Path(folder) / "log")
-    command = [sys.executable, __file__, "rank", *sys.argv[1:]]
+    # horovodrun has options that begin like these.
+    command = [sys.executable, __file__, "rank", *sys.argv[1:], "--log", "--settings"]
     training = TrainingSettings(backend=Backend(backend), processes=2)
     launch_on_nodes(command, training, threads=3, launcher=Launcher(launcher))
 
@@ -56,7 +57,7 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "rank":
         start()
-        backend, _, what, folder = sys.argv[2:]
+        backend, _, what, folder = sys.argv[2:6]
         rank(what, Path(folder), TrainingSettings(backend=Backend(backend), processes=2))
     else:
         main()

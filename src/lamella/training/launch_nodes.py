@@ -57,7 +57,7 @@ def launch_on_nodes(
         each=training.processes_per_node,
         threads=threads,
         start_limit_s=training.start_limit_s,
-        interface=training.network_interface,
+        address=_address(training, names),
     )
     chosen = site_launcher(launcher, training)
     with noting_signals() as stop, _meeting(training, order, launcher) as variables:
@@ -127,21 +127,20 @@ def _meeting(
 
         yield horovod_habits(order.start_limit_s)
         return
-    address = _address(order)
     with meeting_of_nodes(
         training.backend,
         order.hosts,
         order.ranks,
-        address=address,
+        address=order.address,
         start_limit_s=order.start_limit_s,
         exchange_limit_s=training.exchange_limit_s,
     ) as variables:
-        _logger.info("ranks on %s meet at %s", ", ".join(order.hosts), address)
+        _logger.info("ranks on %s meet at %s", ", ".join(order.hosts), order.address)
         yield variables
 
 
-def _address(order: Order) -> str:
-    """Return the address by which the nodes reach this one."""
-    if order.interface:
-        return address_of(order.interface)
-    return address_towards(order.hosts[1]) if len(order.hosts) > 1 else "127.0.0.1"
+def _address(training: TrainingSettings, names: Sequence[str]) -> str:
+    """Return the address by which the other nodes reach this one."""
+    if training.network_interface:
+        return address_of(training.network_interface)
+    return address_towards(names[1]) if len(names) > 1 else "127.0.0.1"

@@ -61,7 +61,9 @@ def take_seat(training: TrainingSettings) -> None:
     launcher = Launcher(os.environ[STARTED_BY_VARIABLE])
     if launcher is Launcher.HOROVODRUN:
         tell(f"{PROCESS}{os.getpid()}")
-        host, interface = (os.environ[f"HOROVOD_{name}"] for name in ("HOSTNAME", "GLOO_IFACE"))
+        host, interface = os.environ["HOROVOD_HOSTNAME"], _interface(training)
+        # It gives all ranks the name that the network has on the first node.
+        os.environ["HOROVOD_GLOO_IFACE"] = interface
     else:
         of_srun = launcher is Launcher.SRUN
         numbers, host = _seat_of_srun() if of_srun else _seat_of_mpirun(training)
@@ -73,7 +75,7 @@ def take_seat(training: TrainingSettings) -> None:
 def _take(numbers: Numbers, host: str, training: TrainingSettings) -> str:
     """Put a rank's numbers and network into the environment, and return the network."""
     address, port = meeting_address(training.backend, dict(os.environ))
-    interface = training.network_interface or interface_of(address_towards(address))
+    interface = _interface(training)
     os.environ.update(numbers.variables(training.backend))
     os.environ.update(network_variables(training.backend, host, interface))
     if training.backend is Backend.TORCH and numbers.rank == 0:
@@ -82,6 +84,12 @@ def _take(numbers: Numbers, host: str, training: TrainingSettings) -> str:
         # Torch closes it.
         os.environ[LISTENING_VARIABLE] = str(listening.detach())
     return interface
+
+
+def _interface(training: TrainingSettings) -> str:
+    """Return the network of this node that leads to where the ranks meet, unless one is named."""
+    address, _ = meeting_address(training.backend, dict(os.environ))
+    return training.network_interface or interface_of(address_towards(address))
 
 
 def _seat_of_srun() -> tuple[Numbers, str]:

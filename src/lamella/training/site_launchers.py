@@ -14,6 +14,7 @@ from pathlib import Path
 from lamella.errors import TrainingError
 from lamella.slurm.settings import Launcher
 from lamella.training.lifeline import PARENT_VARIABLE
+from lamella.training.network import interface_of
 from lamella.training.settings import Backend, TrainingSettings
 
 _TAG = r"\[(?:\d+,)?(\d+)\]<std(?:out|err)>:"
@@ -40,14 +41,14 @@ class Order:
         each: Number of ranks on each node.
         threads: Cores of each rank.
         start_limit_s: Seconds that ranks have to find each other.
-        interface: Network by which the nodes reach each other, where it is named.
+        address: Address by which the other nodes reach this one.
     """
 
     hosts: Sequence[str]
     each: int
     threads: int
     start_limit_s: int
-    interface: str | None
+    address: str
 
     @property
     def ranks(self) -> int:
@@ -167,7 +168,8 @@ def _horovodrun(order: Order, passed: Collection[str]) -> list[str]:
         _program(Launcher.HOROVODRUN),
         *("--gloo", "-np", str(order.ranks), "-H", order.slots),
         *("--start-timeout", str(order.start_limit_s)),
-        *(("--network-interfaces", order.interface) if order.interface else ()),
+        # Looking for one itself, it may take loopback.
+        *("--network-interfaces", interface_of(order.address)),
     ]
 
 

@@ -211,8 +211,8 @@ def _told(death: Mapping[str, str]) -> str:
     code = re.fullmatch(r"Exited with exit code (\d+)", cause)
     if code or "code" in death:
         number = int(code[1] if code else death["code"])
-        # As a shell names a signal.
-        return obituary(128 - number if number > 128 else number)
+        # As a shell names a signal; 255 is ssh's.
+        return obituary(128 - number if number - 128 in signal.valid_signals() else number)
     for number in signal.valid_signals():
         if cause == signal.strsignal(number):
             return obituary(-number)

@@ -93,8 +93,14 @@ class Cluster:
 
     def hasten(self, job: str) -> None:
         """Have a job that is queued again start soon: SLURM would let two minutes pass."""
-        wait_for(lambda: self.facts(job)["Restarts"] == "1", f"job {job} queued again")
+        wait_for(lambda: self._is_queued_again(job), f"job {job} queued again")
         self.start_soon(job)
+
+    def _is_queued_again(self, job: str) -> bool:
+        """Return whether a job waits or runs for the second time; it first has to end."""
+        facts = self.facts(job)
+        waits = facts["JobState"] == "PENDING" and facts["StartTime"].isdigit()
+        return facts["Restarts"] == "1" and (waits or facts["JobState"] == "RUNNING")
 
     def start_soon(self, job: str) -> None:
         """Have a job that waits for its time start soon; any other is left alone."""

@@ -16,6 +16,8 @@ from lamella.slurm.settings import Launcher
 from lamella.training.launch_nodes import launch_on_nodes
 from lamella.training.seat import take_seat
 from lamella.training.settings import Backend, TrainingSettings
+from lamella.training.site_launchers import site_launcher
+from lamella.training.step import _told
 
 PROGRAM = Path(__file__).parent / "programs" / "sitting_ranks.py"
 TWO_RANKS = TrainingSettings(backend=Backend.HOROVOD, processes=2)
@@ -104,6 +106,25 @@ def test_rank_that_ends_badly_ends_the_other_and_is_named(tmp_path, launcher, wh
     assert running.wait(LIMIT_S) == 1
     assert f"ERROR lamella: rank 1 of 2 on localhost: {said}" in (tmp_path / "log").read_text()
     assert not any(is_alive(int(seat["process"])) for seat in seats(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("3", "ended with exit code 3"),
+        ("137", "was killed by SIGKILL (out of memory?)"),
+        # Of ssh: the node is gone, or what it ran was killed.
+        ("255", "ended with exit code 255"),
+    ],
+)
+def test_codes_of_horovodrun_are_told_as_what_they_stand_for(code, said):
+    lines = ("Process name: 1", f"Exit code: {code}")
+    found = {}
+    for line in lines:
+        for pattern in site_launcher(Launcher.HOROVODRUN, TWO_RANKS).deaths:
+            match = pattern.search(line)
+            found |= match.groupdict() if match else {}
+    assert (found["rank"], _told(found)) == ("1", said)
 
 
 @each_launcher

@@ -26,6 +26,7 @@ test: check ## set up, run the checks and the whole test suite
 	@$(PYTEST) -m "alone and not faults" || [ $$? -eq 5 ] # 5: no test is marked so
 
 test-cluster: setup ## all tests on a small SLURM of their own, with all its faults; as root
+	@scripts/system_packages.sh --wanted $(BIN)/python mpirun
 	@$(PYTEST) -m slurm
 	@LAMELLA_SLURM_ACCOUNTING=1 $(PYTEST) -m slurm -k "test_costs or test_submission" # slurmdbd
 

@@ -3,7 +3,7 @@
 #
 #   scripts/system_packages.sh [--wanted] PYTHON NAME...
 #
-#   NAME       g++ make cmake python-headers python-venv postgresql
+#   NAME       g++ make cmake python-headers python-venv postgresql mpirun
 #   --wanted   go on without them: tests that need them are skipped, and say so
 #
 # With LAMELLA_APT=1, on Debian or Ubuntu and as root, missing packages are installed. Without it
@@ -31,6 +31,7 @@ debian_name() {
     case $1 in
     python-headers) echo python3.11-dev ;;
     python-venv) echo python3.11-venv ;;
+    mpirun) echo openmpi-bin ;;
     *) echo "$1" ;;
     esac
 }

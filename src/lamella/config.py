@@ -4,7 +4,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -19,16 +19,16 @@ from lamella.datasets.targets import slide_truth
 from lamella.engines.settings import ParitySettings
 from lamella.errors import CohortError, CohortErrors, SettingsError
 from lamella.export.settings import ExportSettings
-from lamella.fleet.settings import FleetSettings
+from lamella.fleet.settings import ClusterKind, FleetSettings
 from lamella.interpret.settings import InterpretSettings
 from lamella.patches.settings import PatchSettings
 from lamella.predict.settings import PredictSettings
 from lamella.settings import Settings
 from lamella.slides.settings import ReadingSettings
-from lamella.slurm.settings import SiteSettings
+from lamella.slurm.settings import Launcher, SiteSettings
 from lamella.tissue.settings import TissueMethod, TissueSettings
 from lamella.tracking.settings import TrackingSettings
-from lamella.training.settings import TrainingSettings
+from lamella.training.settings import Backend, TrainingSettings
 
 _Location = tuple[str | int, ...]
 
@@ -80,6 +80,11 @@ class Config(Settings):
 
     site: SiteSettings = SiteSettings()
     """The cluster that a study runs on."""
+
+    def with_workers_here(self) -> Self:
+        """Return the settings for a run that submits no jobs: its workers run beside the stages."""
+        here = self.fleet.model_copy(update={"cluster": ClusterKind.LOCAL})
+        return self.model_copy(update={"fleet": here})
 
     @field_validator("slides")
     @classmethod
@@ -213,6 +218,12 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         yield (
             ("predict", "target"),
             f"{config.predict.target!r} is not in patches.classes: {classes}",
+        )
+
+    if config.site.launcher is Launcher.HOROVODRUN and config.training.backend is Backend.TORCH:
+        yield (
+            ("site", "launcher"),
+            "horovodrun starts processes of backend horovod alone; training.backend is torch",
         )
 
 

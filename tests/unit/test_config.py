@@ -89,6 +89,10 @@ def test_section_that_stands_twice_is_refused(tmp_path: Path) -> None:
             "predict:\n  device: cuda\n",
             ":2: predict.device: predict runs on cuda, parity proves on cpu",
         ),
+        (
+            "training:\n  backend: torch\nsite:\n  launcher: horovodrun\n",
+            ":4: site.launcher: horovodrun starts processes of backend horovod alone",
+        ),
         ("study: a\npredict:\n  target: b\n", ":3: predict.target: 'b' is not in patches.classes"),
     ],
 )

@@ -123,8 +123,8 @@ def test_every_job_of_the_cluster_goes_to_the_partition_of_its_device(workplace,
 
 
 def test_cluster_profile_plans_without_a_number_of_cores(workplace):
-    profile = REPOSITORY / "profiles" / "slurm"
-    plan = workplace.snakemake("--dry-run", profile=profile)
+    workplace.write_config({"site": {"partition": "short"}}, "site.yaml")
+    plan = workplace.snakemake("--dry-run", profile=REPOSITORY / "profiles" / "slurm")
     assert plan.jobs["benchmark_engine"] == 3, plan.text
 
 
@@ -213,13 +213,24 @@ def stages_with_cores(plan):
 
 def test_stages_over_slides_need_no_cores_while_slurm_runs_their_workers(workplace):
     words = ("--dry-run", "--cores", "64")
-    assert len(stages_with_cores(workplace.snakemake(*words))) == 3
-    workplace.write_config({"fleet": {"cluster": "slurm"}})
-    assert stages_with_cores(workplace.snakemake(*words)) == set()
+    on_slurm = REPOSITORY / "profiles" / "slurm"
+    site = {"site": {"partition": "short", "gpu_partition": "gpu"}}
+    workplace.write_config(site, "site.yaml")
+    assert len(stages_with_cores(workplace.snakemake(*words, profile=on_slurm))) == 3
+    workplace.write_config({**site, "fleet": {"cluster": "slurm"}}, "site.yaml")
+    assert stages_with_cores(workplace.snakemake(*words, profile=on_slurm)) == set()
     # Worker jobs have no GPU: the prediction is one job with it.
-    on_gpu = {"predict": {"device": "cuda"}, "parity": {"device": "cuda"}}
-    workplace.write_config({"fleet": {"cluster": "slurm"}, **on_gpu})
-    assert stages_with_cores(workplace.snakemake(*words)) == {"predict_slides"}
+    workplace.write_config({"predict": {"device": "cuda"}, "parity": {"device": "cuda"}})
+    assert stages_with_cores(workplace.snakemake(*words, profile=on_slurm)) == {"predict_slides"}
+
+
+def test_workers_stay_here_with_all_other_jobs_unless_the_command_line_says_so(workplace):
+    words = ("--dry-run", "--cores", "64")
+    site = {"site": {"partition": "short"}, "fleet": {"cluster": "slurm"}}
+    workplace.write_config(site, "site.yaml")
+    assert len(stages_with_cores(workplace.snakemake(*words))) == 3
+    asked = workplace.snakemake(*words, "--config", "fleet={cluster: slurm}")
+    assert stages_with_cores(asked) == set()
 
 
 def test_another_fold_makes_no_mask_and_no_patch_again(finished_workplace):

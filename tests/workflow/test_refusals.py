@@ -110,11 +110,19 @@ def test_too_many_failed_slides_fail_the_run_and_leave_their_table(workplace):
     )
 
 
-def test_cluster_without_a_site_is_refused_before_any_job(workplace):
-    answer = workplace.snakemake(profile=REPOSITORY / "profiles" / "slurm")
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_cluster_without_a_site_is_refused_before_any_job(workplace, words):
+    answer = workplace.snakemake(*words, profile=REPOSITORY / "profiles" / "slurm")
     assert answer.returncode != 0
     assert "config/site.yaml: site.partition is not there" in answer.text
     assert "lamella doctor --slurm" in answer.text
+    assert "rule check_cohort" not in answer.text
+
+
+def test_worker_jobs_without_a_site_are_refused_also_where_all_else_runs_here(workplace):
+    answer = workplace.snakemake("--dry-run", "--config", "fleet={cluster: slurm}")
+    assert answer.returncode != 0
+    assert "config/site.yaml: site.partition is not there" in answer.text
 
 
 def test_wrong_name_in_the_site_is_refused_by_its_file(workplace):

@@ -1,10 +1,13 @@
 """What all rules share: the settings, checked before any job is planned, and the tracked run."""
 
+import os
 import platform
 import sys
 from pathlib import Path
 
+from snakemake.cli import parse_args
 from snakemake.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.settings import ExecMode
 
 from lamella import (
     benchmark,
@@ -40,6 +43,16 @@ try:
 except LamellaError as error:
     raise WorkflowError(str(error)) from None
 
+# While a Snakefile is read Snakemake itself does not know what its jobs will go to, nor do the
+# processes that it starts here for its jobs.
+EXECUTOR = "LAMELLA_EXECUTOR"
+if workflow.exec_mode == ExecMode.DEFAULT:
+    os.environ[EXECUTOR] = parse_args(sys.argv[1:])[1].executor or "local"
+# A run whose jobs stay here submits none for its workers, either, unless the command line says so.
+ASKED = workflow.config_settings.config.get("fleet") or {}
+if os.environ.get(EXECUTOR) == "local" and "cluster" not in ASKED:
+    SETTINGS = SETTINGS.with_workers_here()
+
 # The number of jobs follows from these, never from the number of slides.
 RUNS = SETTINGS.training.selected_runs
 SEEDS = SETTINGS.training.seeds
@@ -74,7 +87,11 @@ def at_site(device, processes=1):
 
 
 def require_site():
-    """Refuse a run on a cluster of which nothing is known."""
+    """Refuse a run on a cluster of which nothing is known, also a dry one."""
+    if workflow.exec_mode != ExecMode.DEFAULT:
+        return
+    if os.environ[EXECUTOR] == "local" and SETTINGS.fleet.cluster == "local":
+        return
     devices = {
         section.device
         for section in (
@@ -114,6 +131,9 @@ def end_run(*, succeeded):
     close_workflow_run(Path("results"), SETTINGS.tracking, succeeded=succeeded)
 
 
+require_site()
+
+
 wildcard_constraints:
     run=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     seed=r"\d+",
@@ -139,8 +159,6 @@ if SETTINGS.fleet.cluster == "slurm":
 
 
 onstart:
-    if workflow.non_local_exec or SETTINGS.fleet.cluster == "slurm":
-        require_site()
     # scripts/run_workflow.sh takes away no lock of a run on another machine.
     Path(".snakemake/lamella-run").write_text(platform.node() + "\n")
     if workflow.executor_plugin.name == "slurm":

@@ -49,10 +49,12 @@ rule train_model:
         tracking=lambda wildcards, threads: SETTINGS.tracking.model_dump_json(),
         # A SLURM job of Snakemake's is there for this training alone.
         requeue=lambda wildcards, threads: "--requeue" if workflow.remote_exec else "",
+        launcher=lambda wildcards, threads: SETTINGS.site.launcher.value,
         revision=training.REVISION,
     shell:
         "python -m lamella.training --index {input.index} {params.slides} --output {params.folder}"
         " --run {wildcards.run} --seed {wildcards.seed} {params.requeue}"
+        " --launcher {params.launcher}"
         " --settings {params.settings:q} --tracking {params.tracking:q} --log {log}"
 
 

@@ -1,5 +1,6 @@
 """How the stages that treat every slide alike spread over processes."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
@@ -9,6 +10,39 @@ from lamella.settings import Device, Settings
 
 JOB_OVERHEAD_MIB = 512
 """Memory of a job of workers beside that of its workers, in MiB."""
+
+LIFETIME_SHARE = 0.8
+"""Share of a job's time after which its workers take no new slide; the rest is for the last one."""
+
+
+@dataclass(frozen=True)
+class WorkerJobShape:
+    """The SLURM jobs that a stage's workers run in.
+
+    Attributes:
+        jobs: How many there are at a time.
+        cores: Cores of each, and workers in each.
+        worker_memory_mib: Memory of a worker in MiB.
+    """
+
+    jobs: int
+    cores: int
+    worker_memory_mib: int
+
+    @property
+    def workers(self) -> int:
+        """Number of workers at a time."""
+        return self.jobs * self.cores
+
+    @property
+    def workers_mib(self) -> int:
+        """Memory of the workers of one job in MiB."""
+        return self.cores * self.worker_memory_mib
+
+    @property
+    def memory_mib(self) -> int:
+        """Memory of one job in MiB."""
+        return self.workers_mib + JOB_OVERHEAD_MIB
 
 
 class ClusterKind(StrEnum):
@@ -23,7 +57,9 @@ class FleetSettings(Settings):
 
     cluster: ClusterKind = ClusterKind.LOCAL
     """Where the workers run; `local`: processes on the node of the stage's own job; `slurm`: in
-    SLURM jobs of their own, on as many nodes as SLURM gives, as section `site` describes them."""
+    SLURM jobs of their own, on as many nodes as SLURM gives, as section `site` describes them. In
+    a run whose other jobs stay on this machine (`profiles/local`) the workers do, too, unless the
+    command line says otherwise: `--config 'fleet={cluster: slurm}'`."""
 
     max_workers: int = Field(default=16, ge=1)
     """Most worker processes at a time; never more than slides, nor with `local` than the job's
@@ -67,6 +103,12 @@ class FleetSettings(Settings):
     def staged_bytes(self) -> int:
         """Size of the largest slide that is copied to the node; 0: none is."""
         return int(self.stage_gib * 2**30) if self.stage_slides else 0
+
+    def jobs_for(self, slides: int) -> WorkerJobShape:
+        """Return the SLURM jobs of the workers of a stage, all of one size."""
+        most = max(1, min(self.max_workers, slides))
+        cores = min(self.workers_per_job, most)
+        return WorkerJobShape(most // cores, cores, self.worker_memory_mib)
 
     def workers_that_fit(self, *, cores: int, memory_mib: int) -> int:
         """Return how many workers one SLURM job may have on a node, at least 1."""

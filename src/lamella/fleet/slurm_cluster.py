@@ -5,7 +5,6 @@ import shlex
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -16,12 +15,12 @@ from typing import Any
 
 from distributed import Client
 from distributed.deploy.adaptive import Adaptive
-from distributed.security import Security
 
 from lamella.errors import SettingsError, SlurmError
 from lamella.fleet.cluster import Crew
+from lamella.fleet.keys import stage_keys
 from lamella.fleet.scratch import SCRATCH_VARIABLE
-from lamella.fleet.settings import JOB_OVERHEAD_MIB, FleetSettings
+from lamella.fleet.settings import LIFETIME_SHARE, FleetSettings, WorkerJobShape
 from lamella.fleet.worker_jobs import RENEW_S, Keeper, WorkerJobs
 from lamella.slurm.commands import ask
 from lamella.slurm.settings import SiteSettings
@@ -31,8 +30,6 @@ logger = logging.getLogger(__name__)
 WORKER_LOGS = Path("results/logs/slurm/fleet")
 """Where the logs of worker jobs go, a folder for each stage."""
 
-# Workers take no new slide after this share of the job's time; the rest is for the last one.
-_LIFETIME_SHARE = 0.8
 _STAGGER_SHARE = 0.05
 # A worker that has lost the stage's own process ends by itself.
 _DEATH_S = 120
@@ -105,32 +102,29 @@ def slurm_workers(
         SlurmError: SLURM gives no workers.
     """
     _check_interface(site.interface)
-    count = max(1, min(settings.max_workers, most))
-    processes = min(settings.workers_per_job, count)
-    count -= count % processes
+    jobs = settings.jobs_for(most)
     name = f"lamella-{stage}-{uuid.uuid4().hex[:8]}"
     logs = (WORKER_LOGS / stage).resolve()
     logs.mkdir(parents=True, exist_ok=True)
     try:
         with (
             _ended_by_signals(),
-            # Where the nodes see them, and nobody but the user.
-            tempfile.TemporaryDirectory(prefix=".keys-", dir=logs) as keys,
+            stage_keys(logs) as keys,
             WorkerJobs(
-                workers=count,
-                processes=processes,
+                workers=jobs.workers,
+                processes=jobs.cores,
                 logs=logs,
                 job_name=name,
-                security=_keys_in(Path(keys)),
-                **_job_options(settings, site, processes, logs),
+                security=keys,
+                **_job_options(jobs, site, logs),
             ) as cluster,
             Client(cluster) as client,
         ):
             # Were there a bug in it, nothing else would say so.
             logging.getLogger(Adaptive.__module__).setLevel(logging.WARNING)
             cluster.adapt(Adaptive=Keeper, interval=f"{RENEW_S}s")
-            _log_start(cluster, count, processes, name, logs)
-            crew = SlurmCrew(client, count, cluster, settings.queue_limit_min * 60)
+            _log_start(cluster, jobs, name, logs)
+            crew = SlurmCrew(client, jobs.workers, cluster, settings.queue_limit_min * 60)
             crew.await_first()
             yield crew
     finally:
@@ -147,24 +141,8 @@ def _check_interface(name: str | None) -> None:
         )
 
 
-def _keys_in(folder: Path) -> Security:
-    """Write new keys: others on a cluster shall neither give work to the workers nor take it."""
-    made = Security.temporary()
-    files = {"key": made.tls_client_key, "cert": made.tls_client_cert, "ca": made.tls_ca_file}
-    for name, text in files.items():
-        (folder / name).write_text(text)
-    roles = ("client", "scheduler", "worker")
-    keys = {f"tls_{role}_key": str(folder / "key") for role in roles}
-    certificates = {f"tls_{role}_cert": str(folder / "cert") for role in roles}
-    authority = str(folder / "ca")
-    return Security(require_encryption=True, tls_ca_file=authority, **keys, **certificates)
-
-
-def _job_options(
-    settings: FleetSettings, site: SiteSettings, processes: int, logs: Path
-) -> dict[str, Any]:
+def _job_options(jobs: WorkerJobShape, site: SiteSettings, logs: Path) -> dict[str, Any]:
     """Return what dask-jobqueue is told of each job."""
-    memory_mib = processes * settings.worker_memory_mib
     directives = [f"--output={shlex.quote(str(logs / '%j.log'))}", "--no-requeue"]
     if site.qos is not None:
         directives.append(f"--qos={site.qos}")
@@ -173,8 +151,8 @@ def _job_options(
         "account": site.account,
         "walltime": str(site.walltime_min),
         "interface": site.interface,
-        "memory": f"{memory_mib}MiB",
-        "job_mem": f"{memory_mib + JOB_OVERHEAD_MIB}M",
+        "memory": f"{jobs.workers_mib}MiB",
+        "job_mem": f"{jobs.memory_mib}M",
         "python": sys.executable,
         "death_timeout": _DEATH_S,
         "local_directory": f'"${SCRATCH_VARIABLE}"',
@@ -202,7 +180,7 @@ def _prologue(site: SiteSettings) -> list[str]:
 
 
 def _worker_arguments(walltime_s: int) -> list[str]:
-    lifetime_s = walltime_s * _LIFETIME_SHARE
+    lifetime_s = walltime_s * LIFETIME_SHARE
     return [
         *("--worker-class", "lamella.fleet.slide_worker.SlideWorker"),
         *("--lifetime", f"{lifetime_s:.1f}s"),
@@ -212,10 +190,10 @@ def _worker_arguments(walltime_s: int) -> list[str]:
     ]
 
 
-def _log_start(cluster: WorkerJobs, count: int, processes: int, name: str, logs: Path) -> None:
+def _log_start(cluster: WorkerJobs, jobs: WorkerJobShape, name: str, logs: Path) -> None:
     logger.info(
         "up to %d workers, %d in each SLURM job named %s; their logs are in %s",
-        *(count, processes, name, logs),
+        *(jobs.workers, jobs.cores, name, logs),
     )
     logger.info(
         "scheduler at %s, its dashboard at %s", cluster.scheduler_address, cluster.dashboard_link

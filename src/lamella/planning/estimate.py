@@ -1,11 +1,18 @@
 """What each stage will need: jobs, patches, disk, hours of cores, nodes and GPUs."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lamella.cohort.settings import Split, SplitMethod, SplitSettings
 from lamella.config import Config
+from lamella.fleet.settings import (
+    LIFETIME_SHARE,
+    ClusterKind,
+    FleetSettings,
+    WorkerJobShape,
+)
 from lamella.planning.cohort_size import MASK_MIB, CohortSize, patch_bytes
 from lamella.planning.rates import (
     FIXED_H,
@@ -17,6 +24,7 @@ from lamella.planning.rates import (
     train_rate,
 )
 from lamella.settings import Device
+from lamella.slurm.settings import SiteSettings
 
 GIB = 2.0**30
 
@@ -30,13 +38,14 @@ class StageEstimate:
 
     Attributes:
         rule: The rule.
-        jobs: Number of its jobs.
+        jobs: Number of its jobs; of a stage over slides whose workers are SLURM jobs, of these.
         patches: Patches that it treats, over all jobs; 0 where it does not go by them.
         disk_gib: What it leaves on the disk.
         core_hours: Hours of cores; ``None``: not known.
         node_hours: Hours of nodes, whether its jobs have them for themselves or not.
         gpu_hours: Hours of GPUs.
         basis: Where the rate is from.
+        workers: The SLURM jobs of its workers, where it has such.
     """
 
     rule: str
@@ -47,6 +56,7 @@ class StageEstimate:
     node_hours: float | None
     gpu_hours: float | None
     basis: str
+    workers: WorkerJobShape | None = None
 
 
 def estimate(config: Config, size: CohortSize, root: Path) -> list[StageEstimate]:
@@ -86,6 +96,7 @@ def estimate_lines(stages: Sequence[StageEstimate], size: CohortSize) -> Iterato
         f"{size.slides:,} slides of {size.gigapixels:.2f} gigapixels on average,"
         f" {size.patches:,} patches expected, {size.most_patches:,} at most"
     )
+    yield from _worker_lines(stages)
     yield from size.notes
     if any(stage.basis == "default" for stage in stages):
         yield (
@@ -105,8 +116,10 @@ def _segment(config: Config, size: CohortSize, root: Path) -> StageEstimate:
     rate = segment_rate(root, size.gigapixels)
     core_hours = rate.seconds * size.slides / 3600
     disk_gib = size.slides * MASK_MIB / 1024
-    workers = _workers(config, size)
-    return _fleet_stage("segment_tissue", 0, core_hours, disk_gib, rate, workers=workers)
+    stage = StageEstimate(
+        "segment_tissue", 1, 0, disk_gib, core_hours, core_hours, 0.0, rate.source
+    )
+    return _by_workers(stage, core_hours, size, config.fleet, config.site)
 
 
 def _extract(config: Config, size: CohortSize, root: Path) -> StageEstimate:
@@ -114,10 +127,10 @@ def _extract(config: Config, size: CohortSize, root: Path) -> StageEstimate:
     rate = extract_rate(root, settings.storage, settings.size_px)
     core_hours = rate.seconds * size.patches / 3600
     disk_gib = size.patches * patch_bytes(settings) / GIB
-    workers = _workers(config, size)
-    return _fleet_stage(
-        "extract_patches", size.patches, core_hours, disk_gib, rate, workers=workers
+    stage = StageEstimate(
+        "extract_patches", 1, size.patches, disk_gib, core_hours, core_hours, 0.0, rate.source
     )
+    return _by_workers(stage, core_hours, size, config.fleet, config.site)
 
 
 def _predict(config: Config, size: CohortSize, root: Path, run: str) -> StageEstimate:
@@ -125,26 +138,56 @@ def _predict(config: Config, size: CohortSize, root: Path, run: str) -> StageEst
     rate = predict_rate(root, run, settings.engine, config.patches.size_px)
     disk_gib = size.patches * (16 + 4 * len(config.patches.classes)) / GIB
     on_gpu = settings.device is not Device.CPU
-    known = not (on_gpu and rate.source == "default")
     hours = rate.seconds * size.patches / 3600
-    workers = _workers(config, size)
-    stage = _fleet_stage(
-        f"predict_slides {run}", size.patches, hours, disk_gib, rate, workers=workers
+    stage = StageEstimate(
+        f"predict_slides {run}", 1, size.patches, disk_gib, hours, hours, 0.0, rate.source
     )
-    return stage if known else _unknown(stage)
+    stage = _by_workers(stage, hours, size, config.fleet.on(settings.device), config.site)
+    if on_gpu:
+        # One job with one GPU.
+        stage = replace(stage, gpu_hours=stage.node_hours)
+    return _unknown(stage) if on_gpu and rate.source == "default" else stage
 
 
-def _workers(config: Config, size: CohortSize) -> int:
-    return min(config.fleet.max_workers, size.slides)
-
-
-def _fleet_stage(
-    rule: str, patches: int, core_hours: float, disk_gib: float, rate: Rate, *, workers: int
+def _by_workers(
+    stage: StageEstimate,
+    core_hours: float,
+    size: CohortSize,
+    fleet: FleetSettings,
+    site: SiteSettings,
 ) -> StageEstimate:
-    """Return the estimate of a stage whose workers are all busy, on one node."""
-    return StageEstimate(
-        rule, 1, patches, disk_gib, core_hours, core_hours / workers, 0.0, rate.source
+    """Return a stage spread over workers that are all busy: on one node, or in SLURM jobs."""
+    if fleet.cluster is ClusterKind.LOCAL:
+        return replace(stage, node_hours=core_hours / min(fleet.max_workers, size.slides))
+    workers = fleet.jobs_for(size.slides)
+    clock_hours = core_hours / workers.workers
+    # A job makes room for a new one before its time limit.
+    times = math.ceil(clock_hours * 60 / (site.walltime_min * LIFETIME_SHARE))
+    return replace(
+        stage,
+        jobs=workers.jobs * max(1, times),
+        node_hours=clock_hours * workers.jobs,
+        workers=workers,
     )
+
+
+def _worker_lines(stages: Sequence[StageEstimate]) -> Iterator[str]:
+    """Yield what is submitted where jobs go to SLURM."""
+    by_workers = [stage for stage in stages if stage.workers is not None]
+    jobs = sum(stage.jobs for stage in stages)
+    of_workers = sum(stage.jobs for stage in by_workers)
+    beside = (
+        f", {of_workers} of them by stages over slides, which run beside it" if by_workers else ""
+    )
+    yield f"with profiles/slurm Snakemake has {jobs} jobs submitted{beside}"
+    for stage in by_workers:
+        assert stage.workers is not None
+        assert stage.node_hours is not None
+        shape = stage.workers
+        yield (
+            f"{stage.rule}: {shape.jobs} jobs at a time, each of {shape.cores} workers (one core"
+            f" each) and {shape.memory_mib:,} MiB, for {stage.node_hours / shape.jobs:,.2f} h"
+        )
 
 
 def _train(config: Config, size: CohortSize, root: Path, name: str) -> StageEstimate:

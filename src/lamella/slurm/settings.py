@@ -1,10 +1,19 @@
 """What a site's cluster is called and asks for: the one part of a study that belongs to a place."""
 
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field
 
 from lamella.settings import Settings
+
+
+class Launcher(StrEnum):
+    """What starts the processes of a training."""
+
+    SRUN = "srun"
+    MPIRUN = "mpirun"
+    HOROVODRUN = "horovodrun"
 
 
 class SiteSettings(Settings):
@@ -33,6 +42,11 @@ class SiteSettings(Settings):
 
     limit_min: int | None = Field(default=None, ge=5)
     """Longest time limit of a job in minutes, of which no step asks for more; absent: none."""
+
+    launcher: Launcher = Launcher.SRUN
+    """What starts the processes of a training: `srun` those on several nodes (on one Lamella does
+    it itself); `mpirun`, that of Open MPI, by which nothing is exchanged; `horovodrun`, by ssh
+    between nodes and for `training.backend: horovod` alone."""
 
     walltime_min: int = Field(default=240, ge=5)
     """Time limit in minutes of the job of a fleet's workers; they are renewed before it."""

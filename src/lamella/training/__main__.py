@@ -16,10 +16,10 @@ Writes ``best.pt``, ``history.tsv``, ``predictions.parquet``, ``pictures/`` and,
 ``metrics.json`` into the output folder, and keeps its resumable state in ``state/`` there. With
 ``backend: none`` the network is trained in this process; else this process starts
 ``training.processes`` ranks of itself (``python -m lamella.training.rank``, the same arguments),
-here or, with ``training.nodes``, on the nodes of its SLURM job; it logs what they say and ends them
-all when one dies. SIGUSR1 and SIGTERM ask it to keep its state after the next step and to end. In a
-SLURM job it does so by itself before the time limit; with ``--requeue``, for a job that is there
-for this training alone, the job then goes back to the queue.
+here or, with ``training.nodes``, on the nodes of its SLURM job, by itself or by ``--launcher``; it
+logs what they say and ends them all when one dies. SIGUSR1 and SIGTERM ask it to keep its state
+after the next step and to end. In a SLURM job it does so by itself before the time limit; with
+``--requeue``, for a job that is there for this training alone, the job then goes back to the queue.
 
 Exit codes: 0; 1 for an error whose line stands in the log; 75 when a signal has stopped it and it
 goes on when started again; 128 + n after another signal n, or where it could not stop in time.
@@ -32,6 +32,7 @@ from collections.abc import Sequence
 from lamella.datasets.targets import read_targets
 from lamella.logs import start_job_log
 from lamella.patches.index import read_index
+from lamella.slurm.settings import Launcher
 from lamella.training.arguments import Arguments, read_arguments
 from lamella.training.checks import check_shards, check_trainable
 from lamella.training.settings import Backend, Framework
@@ -83,8 +84,9 @@ def _launch(arguments: Arguments, words: Sequence[str]) -> None:
         check_network(run.model)
     check_device(run, training)
     command = [*RANK, *words]
-    if training.nodes > 1:
-        launch_on_nodes(command, training, threads=run.threads)
+    launcher = arguments.launcher
+    if training.nodes > 1 or launcher is not Launcher.SRUN:
+        launch_on_nodes(command, training, threads=run.threads, launcher=launcher)
         return
     launch_training(
         command,

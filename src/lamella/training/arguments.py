@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from lamella.errors import SettingsError
 from lamella.settings import Settings
+from lamella.slurm.settings import Launcher
 from lamella.tracking.settings import TrackingSettings
 from lamella.training.settings import TrainingSettings
 
@@ -29,6 +30,7 @@ class Arguments:
     tracking: TrackingSettings
     log: Path
     requeue: bool
+    launcher: Launcher
 
 
 def read_arguments(words: Sequence[str]) -> Arguments:
@@ -54,6 +56,7 @@ def read_arguments(words: Sequence[str]) -> Arguments:
         tracking=_parsed(TrackingSettings, found.tracking, "--tracking"),
         log=found.log,
         requeue=found.requeue,
+        launcher=found.launcher,
     )
 
 
@@ -71,6 +74,13 @@ def _parser() -> argparse.ArgumentParser:
         "--requeue",
         action="store_true",
         help="have SLURM queue this job again when the training stops before its end",
+    )
+    parser.add_argument(
+        "--launcher",
+        type=Launcher,
+        choices=list(Launcher),
+        default=Launcher.SRUN,
+        help="what starts the processes; with srun, on one node, this program does",
     )
     return parser
 

@@ -13,6 +13,14 @@ _CYCLE_MS = "25"
 processor time from the network where every core computes: a step of 1 s took 0.2 s longer."""
 
 
+def horovod_habits(start_limit_s: int) -> dict[str, str]:
+    """Return variables that say how long ranks wait for each other, and how often they look."""
+    return {
+        "HOROVOD_GLOO_TIMEOUT_SECONDS": str(start_limit_s),
+        "HOROVOD_CYCLE_TIME": os.environ.get("HOROVOD_CYCLE_TIME", _CYCLE_MS),
+    }
+
+
 @contextmanager
 def horovod_place(
     hosts: Sequence[str], slots: int, *, address: str, start_limit_s: int
@@ -41,8 +49,7 @@ def horovod_place(
                 "HOROVOD_CPU_OPERATIONS": "gloo",
                 "HOROVOD_GLOO_RENDEZVOUS_ADDR": address,
                 "HOROVOD_GLOO_RENDEZVOUS_PORT": str(server.server_address[1]),
-                "HOROVOD_GLOO_TIMEOUT_SECONDS": str(start_limit_s),
-                "HOROVOD_CYCLE_TIME": os.environ.get("HOROVOD_CYCLE_TIME", _CYCLE_MS),
+                **horovod_habits(start_limit_s),
             },
             None,
         )

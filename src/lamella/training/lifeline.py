@@ -11,6 +11,9 @@ import signal
 import sys
 
 LAUNCHER_VARIABLE = "LAMELLA_LAUNCHER_PID"
+PARENT_VARIABLE = "LAMELLA_END_WITH_PARENT"
+"""Set where a program of the site's starts the ranks, whose number nobody knows beforehand."""
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -23,11 +26,12 @@ def end_with_launcher() -> None:
         PR_SET_PDEATHSIG: man 2 prctl.
     """
     launcher = os.environ.get(LAUNCHER_VARIABLE)
-    if launcher is None:
+    if launcher is None and PARENT_VARIABLE not in os.environ:
         return
+    parent = os.getppid() if launcher is None else int(launcher)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # The launcher may have ended before the call above: then no signal would come.
-    if os.getppid() != int(launcher):
+    if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

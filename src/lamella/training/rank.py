@@ -3,6 +3,7 @@
 Also by ``horovodrun`` or ``torchrun``, whose variables are those of Lamella's launcher.
 """
 
+import io
 import logging
 import signal
 import sys
@@ -23,6 +24,10 @@ def start() -> None:
     # Signals that ask to stop wait until somebody listens: none ends the rank as it starts.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     end_with_launcher()
+    # Line by line: what another rank prints shall not come between, as with mpirun.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, write_through=False)
 
 
 def main(words: Sequence[str]) -> None:
@@ -33,7 +38,7 @@ def main(words: Sequence[str]) -> None:
     """
     from lamella.errors import LamellaError
     from lamella.training.arguments import read_arguments
-    from lamella.training.seat import STOPPED, in_step, take_seat
+    from lamella.training.seat import STOPPED, in_step, take_seat, tell
 
     arguments = read_arguments(words)
     # The launcher reads the level and logs the line; the time is added there.
@@ -46,11 +51,11 @@ def main(words: Sequence[str]) -> None:
         _logger.error("%s", error)
         raise SystemExit(1) from error
     except SystemExit as end:
-        # For `srun`, which ends all ranks as soon as one ends with another code than 0: rank 0
-        # may still be writing the state.
+        # For `srun` and its kind, which end all ranks as soon as one ends with another code than 0:
+        # rank 0 may still be writing the state.
         if end.code != EXIT_STOPPED or not in_step():
             raise
-        print(STOPPED, flush=True)  # noqa: T201
+        tell(STOPPED)
 
 
 def _train(arguments: "Arguments") -> None:

@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lamella.models.settings import HeadSettings
+from lamella.slurm.settings import Launcher
 from lamella.training.settings import Backend, RunSettings, TrainingSettings
 
 HERE = Path(__file__).parent
@@ -46,6 +48,9 @@ class Cluster:
             **os.environ,
             "SLURM_CONF": str(self.folder / "etc-lamella-slurm" / "slurm.conf"),
             "SLURM_TIME_FORMAT": "%s",
+            # mpirun wants to be told twice.
+            "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
             "PATH": f"{os.environ['PATH']}:/usr/sbin",
         }
 
@@ -93,8 +98,14 @@ class Cluster:
 
     def hasten(self, job: str) -> None:
         """Have a job that is queued again start soon: SLURM would let two minutes pass."""
-        wait_for(lambda: self.facts(job)["Restarts"] == "1", f"job {job} queued again")
+        wait_for(lambda: self._is_queued_again(job), f"job {job} queued again")
         self.start_soon(job)
+
+    def _is_queued_again(self, job: str) -> bool:
+        """Return whether a job waits or runs for the second time; it first has to end."""
+        facts = self.facts(job)
+        waits = facts["JobState"] == "PENDING" and facts["StartTime"].isdigit()
+        return facts["Restarts"] == "1" and (waits or facts["JobState"] == "RUNNING")
 
     def start_soon(self, job: str) -> None:
         """Have a job that waits for its time start soon; any other is left alone."""
@@ -142,7 +153,14 @@ class Trainings:
         return index
 
     def command(
-        self, folder: Path, backend: Backend, *, nodes: int, epochs: int = 8, **limits: int
+        self,
+        folder: Path,
+        backend: Backend,
+        *,
+        nodes: int,
+        epochs: int = 8,
+        launcher: Launcher = Launcher.SRUN,
+        **limits: int,
     ) -> list[str]:
         """Return the call that trains into a folder; limits are fields of the settings."""
         run = RunSettings(
@@ -165,12 +183,12 @@ class Trainings:
             *(sys.executable, str(PROGRAM), "launch"),
             *("--index", str(self.index), "--output", str(folder), "--run", "tiny", "--seed", "5"),
             *("--settings", settings.model_dump_json(), "--log", str(folder / "log")),
-            "--requeue",
+            *("--requeue", "--launcher", launcher),
         ]
 
-    def script(self, folder: Path, backend: Backend, *, epochs: int = 8, **limits: int) -> Path:
+    def script(self, folder: Path, backend: Backend, **options: Any) -> Path:
         """Write a batch script that is a training on two nodes, from its first line to its last."""
-        words = self.command(folder, backend, nodes=2, epochs=epochs, **limits)
+        words = self.command(folder, backend, nodes=2, **options)
         return self.write(folder, f"exec {shlex.join(words)}")
 
     def write(self, folder: Path, line: str) -> Path:

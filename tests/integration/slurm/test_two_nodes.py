@@ -2,12 +2,14 @@
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from lamella.slurm.settings import Launcher
 from lamella.stores.tables import read_table
 from lamella.training.settings import Backend
 
@@ -17,6 +19,23 @@ pytestmark = [
     pytest.mark.alone,
     pytest.mark.timeout(600),
 ]
+
+each_launcher = pytest.mark.parametrize(
+    "launcher",
+    [
+        Launcher.SRUN,
+        pytest.param(
+            Launcher.MPIRUN,
+            marks=[
+                pytest.mark.faults,
+                pytest.mark.skipif(
+                    shutil.which("mpirun") is None,
+                    reason="mpirun of Open MPI is not installed (openmpi-bin)",
+                ),
+            ],
+        ),
+    ],
+)
 
 LONG = 2000
 """Epochs of a training that does not end by itself while a test lasts."""
@@ -53,11 +72,12 @@ def is_same(folder: Path, other: Path) -> bool:
     return same_bits and curves(folder) == curves(other)
 
 
+@each_launcher
 def test_two_nodes_train_the_same_network_as_two_local_processes(
-    cluster, trainings, tmp_path, local
+    cluster, trainings, tmp_path, local, launcher
 ):
     backend, results = local
-    job = cluster.submit(trainings.script(tmp_path, backend))
+    job = cluster.submit(trainings.script(tmp_path, backend, launcher=launcher))
     assert cluster.wait(job) == "0:0", (tmp_path / "log").read_text()
     log = (tmp_path / "log").read_text()
     assert "rank 0: sits on cpu1, network lo" in log
@@ -65,12 +85,13 @@ def test_two_nodes_train_the_same_network_as_two_local_processes(
     assert is_same(tmp_path, results)
 
 
+@each_launcher
 @pytest.mark.parametrize("local", [Backend.HOROVOD], indirect=True)
 def test_signal_before_the_time_limit_queues_the_job_again_and_it_ends_in_the_same_bits(
-    cluster, trainings, tmp_path, local
+    cluster, trainings, tmp_path, local, launcher
 ):
     backend, results = local
-    job = cluster.submit(trainings.script(tmp_path, backend))
+    job = cluster.submit(trainings.script(tmp_path, backend, launcher=launcher))
     await_checkpoint(cluster, job, tmp_path)
     # What `--signal=B:USR1@…` sends.
     cluster.ask("scancel", "--batch", "--signal=USR1", job)
@@ -85,13 +106,17 @@ def test_signal_before_the_time_limit_queues_the_job_again_and_it_ends_in_the_sa
     assert is_same(tmp_path, results)
 
 
-def test_rank_killed_on_the_second_node_ends_the_other_and_is_named(cluster, trainings, tmp_path):
-    job = cluster.submit(trainings.script(tmp_path, Backend.HOROVOD, epochs=LONG))
+@each_launcher
+def test_rank_killed_on_the_second_node_ends_the_other_and_is_named(
+    cluster, trainings, tmp_path, launcher
+):
+    script = trainings.script(tmp_path, Backend.HOROVOD, epochs=LONG, launcher=launcher)
+    job = cluster.submit(script)
     await_checkpoint(cluster, job, tmp_path)
     os.kill(trainings.ranks(tmp_path)[1], signal.SIGKILL)
     assert cluster.wait(job) == "1:0"
     assert "rank 1 of 2 on cpu2: was killed by SIGKILL" in (tmp_path / "log").read_text()
-    assert trainings.ranks(tmp_path) == {}
+    trainings.wait_for(lambda: trainings.ranks(tmp_path) == {}, "end of the ranks")
 
 
 @pytest.mark.faults
@@ -110,8 +135,12 @@ def test_rank_that_hangs_ends_the_training_when_the_others_have_waited_long_enou
 
 
 @pytest.mark.faults
-def test_ranks_end_with_a_killed_launcher_though_its_job_goes_on(cluster, trainings, tmp_path):
-    words = shlex.join(trainings.command(tmp_path, Backend.TORCH, nodes=2, epochs=LONG))
+@each_launcher
+def test_ranks_end_with_a_killed_launcher_though_its_job_goes_on(
+    cluster, trainings, tmp_path, launcher
+):
+    command = trainings.command(tmp_path, Backend.TORCH, nodes=2, epochs=LONG, launcher=launcher)
+    words = shlex.join(command)
     launcher = tmp_path / "launcher"
     script = trainings.write(tmp_path, f"{words} & echo $! > {launcher}; wait; sleep 300")
     job = cluster.submit(script)

@@ -1,5 +1,7 @@
 """Hours of cores, nodes and GPUs of every stage, and where the rates are from."""
 
+from dataclasses import replace
+
 import pytest
 
 from lamella.cohort.settings import SplitSettings
@@ -47,6 +49,57 @@ def test_default_rates_give_hours_that_can_be_worked_out_by_hand(tmp_path):
     assert train.core_hours == pytest.approx(hours)
     assert train.node_hours == pytest.approx(hours / 2)
     assert {stage.basis for stage in found.values()} == {"default", "guess"}
+
+
+def test_workers_in_slurm_jobs_take_nodes_by_their_cores_and_are_renewed(tmp_path):
+    fleet = {"cluster": "slurm", "max_workers": 22, "workers_per_job": 5, "worker_memory_mib": 1000}
+    settings = config(fleet=fleet, site={"walltime_min": 10}, patches={"size_px": 224})
+    found = stages(settings, tmp_path)
+    segment, extract = found["segment_tissue"], found["extract_patches"]
+    # Four jobs of five workers; two more workers would be no job of that size.
+    assert (segment.workers.jobs, segment.workers.cores) == (4, 5)
+    assert segment.workers.memory_mib == 5 * 1000 + 512
+    # 1.4 core hours on 20 cores are 4.2 min, within the 8 min of a job.
+    assert (segment.jobs, extract.jobs) == (4, 4)
+    assert segment.node_hours == pytest.approx(segment.core_hours / 5)
+    # 1000 * 2/299 * 12.25 core hours are 245.8 min on 20 cores: 31 times 8 min.
+    predict = found["predict_slides thin"]
+    assert predict.jobs == 4 * 31
+    assert predict.node_hours == pytest.approx(1000 * 2 / 299 * 12.25 / 5)
+
+    lines = list(estimate_lines(estimate(settings, SIZE, tmp_path), SIZE))
+    jobs = 4 + 4 + 124 + 11
+    assert (
+        f"with profiles/slurm Snakemake has {jobs} jobs submitted, 132 of them by stages over"
+        " slides, which run beside it"
+    ) in lines
+    assert (
+        "segment_tissue: 4 jobs at a time, each of 5 workers (one core each) and 5,512 MiB,"
+        " for 0.07 h"
+    ) in lines
+
+
+def test_few_slides_have_no_more_worker_jobs_than_they_keep_busy(tmp_path):
+    few = replace(SIZE, slides=6)
+    settings = config(fleet={"cluster": "slurm"})
+    segment = next(iter(estimate(settings, few, tmp_path)))
+    assert (segment.workers.jobs, segment.workers.cores, segment.jobs) == (1, 4, 1)
+
+
+def test_workers_on_a_gpu_are_one_job_whatever_the_fleet(tmp_path):
+    write_manifest(
+        tmp_path / "predict/thin/manifest.tsv", [ManifestRow("a", Status.DONE, "a", 50, "f")]
+    )
+    write_table(
+        tmp_path / "predict/thin/timings.tsv",
+        ("slide", "seconds", "peak_memory_mib"),
+        [{"slide": "a", "seconds": "3.6", "peak_memory_mib": "9"}],
+    )
+    on_gpu = {"predict": {"device": "cuda"}, "parity": {"device": "cuda"}}
+    predict = stages(config(fleet={"cluster": "slurm"}, **on_gpu), tmp_path)["predict_slides thin"]
+    assert (predict.jobs, predict.workers) == (1, None)
+    # 72 core hours on 16 workers of one node with one GPU.
+    assert predict.gpu_hours == predict.node_hours == pytest.approx(3.6e6 * 3.6 / 50 / 3600 / 16)
 
 
 def test_several_nodes_count_each(tmp_path):

@@ -45,7 +45,7 @@ def test_numbers_of_ranks_on_several_nodes_are_those_that_horovodrun_gives():
 
 def test_rank_of_a_step_takes_its_seat_from_what_srun_says(monkeypatch):
     said = {
-        "LAMELLA_SLURM_STEP": "1",
+        "LAMELLA_STARTED_BY": "srun",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": "29",
         "SLURM_PROCID": "3",

@@ -28,7 +28,9 @@ OFTEN = 1e-9
 """Minutes between checkpoints: every step is one."""
 
 
-def start(index: Path, folder: Path, backend: Backend) -> "subprocess.Popen[bytes]":
+def start(
+    index: Path, folder: Path, backend: Backend, launcher: str | None = None
+) -> "subprocess.Popen[bytes]":
     training = TrainingSettings(
         backend=backend, processes=2, runs={"tiny": RUN}, checkpoint_minutes=OFTEN
     )
@@ -36,7 +38,9 @@ def start(index: Path, folder: Path, backend: Backend) -> "subprocess.Popen[byte
         *("--index", str(index), "--output", str(folder), "--run", "tiny", "--seed", "5"),
         *("--settings", training.model_dump_json(), "--log", str(folder / "log")),
     ]
-    return subprocess.Popen([sys.executable, str(PROGRAM), "launch", *words])
+    if launcher is None:
+        return subprocess.Popen([sys.executable, str(PROGRAM), "launch", *words])
+    return subprocess.Popen([sys.executable, str(PROGRAM), "site", *words, "--launcher", launcher])
 
 
 @pytest.fixture(scope="module", params=[Backend.HOROVOD, Backend.TORCH])
@@ -94,5 +98,16 @@ def test_ended_again_and_again_and_started_again_it_ends_in_the_same_bits(
 
     assert start(cohort, tmp_path, backend).wait() == 0, (tmp_path / "log").read_text()
     assert "going on after epoch" in (tmp_path / "log").read_text()
+    assert (tmp_path / "best.pt").read_bytes() == (undisturbed / "best.pt").read_bytes()
+    assert curves(tmp_path) == curves(undisturbed)
+
+
+# It loads torch and TensorFlow before it starts the ranks.
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("backend", [Backend.HOROVOD], indirect=True)
+def test_ranks_that_horovodrun_starts_end_in_the_same_bits(cohort, tmp_path, undisturbed, backend):
+    running = start(cohort, tmp_path, backend, launcher="horovodrun")
+    assert running.wait() == 0, (tmp_path / "log").read_text()
+    assert "rank 1: sits on localhost, network lo" in (tmp_path / "log").read_text()
     assert (tmp_path / "best.pt").read_bytes() == (undisturbed / "best.pt").read_bytes()
     assert curves(tmp_path) == curves(undisturbed)

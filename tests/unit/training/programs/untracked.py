@@ -1,4 +1,4 @@
-"""``python -m lamella.training`` without MLflow: alone|launch|rank ARGUMENTS."""
+"""``python -m lamella.training`` without MLflow: alone|launch|site|rank ARGUMENTS."""
 
 import sys
 
@@ -33,5 +33,13 @@ def launch(words: list[str]) -> None:
     launch_training([sys.executable, __file__, "rank", *words], 2, backend=backend)
 
 
+def site(words: list[str]) -> None:
+    import lamella.training.__main__ as program
+
+    program.RANK = (sys.executable, __file__, "rank")
+    program.main(words)
+
+
 if __name__ == "__main__":
-    {"alone": alone, "rank": rank, "launch": launch}[sys.argv[1]](sys.argv[2:])
+    programs = {"alone": alone, "launch": launch, "site": site, "rank": rank}
+    programs[sys.argv[1]](sys.argv[2:])

@@ -21,6 +21,9 @@ rule train_model:
         "results/logs/train_model/{run}/seed{seed}.log",
     benchmark:
         "results/timings/train_model/{run}/seed{seed}.tsv"
+    # The launcher asks SLURM and starts ranks by srun; the ranks run in the container.
+    container:
+        None
     # On several nodes SLURM multiplies it by the number of processes.
     threads:
         lambda wildcards: SETTINGS.training.runs[wildcards.run].threads
@@ -48,10 +51,14 @@ rule train_model:
         tracking=lambda wildcards, threads: SETTINGS.tracking.model_dump_json(),
         # A SLURM job of Snakemake's is there for this training alone.
         requeue=lambda wildcards, threads: "--requeue" if workflow.remote_exec else "",
+        container=lambda wildcards, threads: (
+            ["--container", str(IMAGE)] if IMAGE else []
+        ),
         revision=training.REVISION,
     shell:
         "python -m lamella.training --index {input.index} {params.slides} --output {params.folder}"
         " --run {wildcards.run} --seed {wildcards.seed} {params.requeue}"
+        " {params.container:q}"
         " --settings {params.settings:q} --tracking {params.tracking:q} --log {log}"
 
 

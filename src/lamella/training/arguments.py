@@ -29,6 +29,7 @@ class Arguments:
     tracking: TrackingSettings
     log: Path
     requeue: bool
+    container: Path | None
 
 
 def read_arguments(words: Sequence[str]) -> Arguments:
@@ -54,6 +55,7 @@ def read_arguments(words: Sequence[str]) -> Arguments:
         tracking=_parsed(TrackingSettings, found.tracking, "--tracking"),
         log=found.log,
         requeue=found.requeue,
+        container=found.container,
     )
 
 
@@ -72,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="have SLURM queue this job again when the training stops before its end",
     )
+    parser.add_argument("--container", type=Path, help="image that the ranks run in")
     return parser
 
 

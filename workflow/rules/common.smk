@@ -25,7 +25,7 @@ from lamella.errors import LamellaError, SettingsError
 from lamella.report.costs import tell_run_costs
 from lamella.settings import Device
 from lamella.slides.identity import files_state
-from lamella.slurm.container import check_environment, folders_of, image_of, show
+from lamella.slurm.container import LOCK, check_environment, image_of, show
 from lamella.slurm.failed_jobs import reasons_of
 from lamella.slurm.left_behind import refuse_jobs_left_in
 from lamella.slurm.submit import have_submissions_wait
@@ -172,9 +172,7 @@ onstart:
         require_site()
     if IMAGE is not None:
         try:
-            check_environment(
-                IMAGE, Path(workflow.basedir) / "envs" / "lamella.lock"
-            )
+            check_environment(IMAGE, LOCK)
         except LamellaError as error:
             raise WorkflowError(str(error)) from None
     # scripts/run_workflow.sh takes away no lock of a run on another machine.

@@ -21,6 +21,9 @@ from lamella.slurm.settings import SiteSettings
 IN_IMAGE = Path("/opt/lamella")
 """Where images have Lamella and its environment; containers/ makes them so."""
 
+LOCK = Path(lamella.__file__).parents[2] / "envs" / "lamella.lock"
+"""What this checkout's environment is made from."""
+
 _SETTING = "site.container"
 # As Snakemake chooses.
 _ENGINES = ("apptainer", "singularity")

@@ -72,9 +72,11 @@ def image(tmp_path):
     python = path / "opt/lamella/bin/python"
     python.write_text(f'#!/bin/sh\necho "$@" >>{notes}\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    (path / ".singularity.d/env").mkdir(parents=True)
-    variables = path / ".singularity.d/env/90-environment.sh"
-    variables.write_text("export PATH=/opt/lamella/bin:/usr/bin:/bin\n")
+    scripts = path / ".singularity.d/env"
+    scripts.mkdir(parents=True)
+    (scripts / "90-environment.sh").write_text("export PATH=/opt/lamella/bin:/usr/bin:/bin\n")
+    # Every built image has it; behind it the engine adds what APPTAINERENV_ variables say.
+    (scripts / "99-base.sh").touch()
     return Image(path, notes)
 
 
@@ -128,6 +130,30 @@ def test_jobs_workers_and_ranks_of_a_study_run_in_the_container(cluster, image, 
     assert started.count("-m lamella.training.rank") == 2
     assert read_json(study / "results/train/tiny/seed1/metrics.json")["test"]["n"] > 0
     cluster.wait_until_empty()
+
+
+def test_doctor_tries_the_container_on_a_node(cluster, image, tmp_path):
+    (tmp_path / "config").mkdir()
+    site = {"partition": "cpu", "limit_min": 60, "walltime_min": 60, "container": str(image.path)}
+    (tmp_path / "config/site.yaml").write_text(yaml.safe_dump({"site": site}))
+
+    def ask() -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [Path(sys.executable).with_name("lamella"), "doctor", "--slurm"],
+            cwd=tmp_path,
+            env={**cluster.environment, **image.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    told = ask()
+    assert "ok    container on cpu1: has this checkout's environment" in told.stdout, told.stderr
+    assert told.returncode == 0
+    (image.path / "opt/lamella/envs/lamella.lock").write_text("another\n")
+    told = ask()
+    assert f"FAIL  container on cpu1: {image.path} was made from another envs/lam" in told.stdout
+    assert told.returncode == 1
 
 
 def ranks_in(folder: Path) -> list[int]:

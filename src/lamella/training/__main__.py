@@ -100,10 +100,7 @@ def _launch(arguments: Arguments, words: Sequence[str]) -> None:
 
 
 def _rank_program(image: Path | None) -> list[str]:
-    if image is None:
-        return [*RANK]
-    # The engine is then the rank's parent: it ends with this process, and the rank with it.
-    return [sys.executable, "-m", "lamella.training.lifeline", *python_in(image), *RANK[1:]]
+    return [*RANK] if image is None else [*python_in(image), *RANK[1:]]
 
 
 if __name__ == "__main__":

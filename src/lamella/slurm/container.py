@@ -27,6 +27,7 @@ LOCK = Path(lamella.__file__).parents[2] / "envs" / "lamella.lock"
 _SETTING = "site.container"
 # As Snakemake chooses.
 _ENGINES = ("apptainer", "singularity")
+_TOLD = ("_BIND", "ENV_PYTHONPATH", "_NV")
 # What engines show anyhow.
 _SHOWN_ANYHOW = {"dev", "proc", "sys", "tmp"}
 # Folders that users have something in, and that every image has, too.
@@ -126,9 +127,9 @@ def variables(
 
 
 def told(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of an environment that are meant for an engine."""
-    begin = tuple(name.upper() for name in _ENGINES)
-    return {name: value for name, value in environment.items() if name.startswith(begin)}
+    """Return those of ``variables`` that an environment has; no others, which may be secrets."""
+    names = {f"{name.upper()}{end}" for name in _ENGINES for end in _TOLD}
+    return {name: value for name, value in environment.items() if name in names}
 
 
 def shown_folders(folders: Iterable[Path]) -> list[Path]:

@@ -118,6 +118,8 @@ def test_engine_is_told_of_folders_beside_those_that_it_was_told_of_before():
     assert again == asked | {"APPTAINER_NV": "true"}
 
 
-def test_only_what_is_meant_for_an_engine_is_handed_on_to_jobs():
-    environment = {"SINGULARITY_BIND": "/data", "APPTAINERENV_X": "1", "HOME": "/home/ann"}
-    assert told(environment) == {"SINGULARITY_BIND": "/data", "APPTAINERENV_X": "1"}
+def test_no_secret_of_the_environment_is_written_into_a_job():
+    asked = variables("apptainer", [Path("/gpfs")], Path("/gpfs/src"), {}, gpus=True)
+    secrets = {"APPTAINER_DOCKER_PASSWORD": "secret", "SINGULARITYENV_TOKEN": "secret"}
+    assert told({**asked, **secrets, "HOME": "/home/ann"}) == asked
+    assert len(asked) == 3

@@ -219,7 +219,11 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             ("predict", "target"),
             f"{config.predict.target!r} is not in patches.classes: {classes}",
         )
-
+    if config.site.launcher is not Launcher.SRUN and config.site.container is not None:
+        yield (
+            ("site", "launcher"),
+            f"{config.site.launcher} starts no ranks in site.container; srun does",
+        )
     if config.site.launcher is Launcher.HOROVODRUN and config.training.backend is Backend.TORCH:
         yield (
             ("site", "launcher"),

@@ -90,6 +90,10 @@ def test_section_that_stands_twice_is_refused(tmp_path: Path) -> None:
             ":2: predict.device: predict runs on cuda, parity proves on cpu",
         ),
         (
+            "site:\n  container: /shared/lamella.sif\n  launcher: mpirun\n",
+            ":3: site.launcher: mpirun starts no ranks in site.container; srun does",
+        ),
+        (
             "training:\n  backend: torch\nsite:\n  launcher: horovodrun\n",
             ":4: site.launcher: horovodrun starts processes of backend horovod alone",
         ),

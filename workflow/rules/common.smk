@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snakemake.cli import parse_args
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 from lamella import (
@@ -24,15 +25,46 @@ from lamella import (
 from lamella import report as report_room  # "report" is a word of Snakemake's
 from lamella.config import load_config, load_slides
 from lamella.engines.load import formats_read
-from lamella.errors import LamellaError
+from lamella.errors import LamellaError, SettingsError
 from lamella.report.costs import tell_run_costs
 from lamella.settings import Device
 from lamella.slides.identity import files_state
+from lamella.slurm.container import LOCK, check_environment, image_of, show
 from lamella.slurm.failed_jobs import reasons_of
 from lamella.slurm.left_behind import refuse_jobs_left_in
 from lamella.slurm.submit import have_submissions_wait
 from lamella.tracking.sync import close_workflow_run
 from lamella.tracking.workflow import start_workflow_run
+
+
+def devices():
+    """Return where networks are trained and run."""
+    sections = ("training", "parity", "predict", "benchmark")
+    return {getattr(SETTINGS, section).device for section in sections}
+
+
+def show_in_container():
+    """Have the site's container show what jobs read and write."""
+    if DeploymentMethod.APPTAINER not in workflow.deployment_settings.deployment_method:
+        raise SettingsError(
+            "Snakemake would run its jobs outside it",
+            "site.container",
+            "Take profiles/local or profiles/slurm, or call snakemake with "
+            "--software-deployment-method apptainer",
+        )
+    of_slides = (
+        path
+        for slide in SLIDES
+        for path in (slide.path, slide.mask, slide.annotation)
+        if path
+    )
+    show(of_slides, SETTINGS.paths(), gpus=Device.CUDA in devices())
+
+
+def container_of(fleet):
+    """Give a stage the image, but none where it submits the jobs of its workers itself."""
+    return None if fleet.cluster == "slurm" or IMAGE is None else str(IMAGE)
+
 
 # Snakemake lists the files of the command line first, but these are merged last.
 merged_last = list(workflow.overwrite_configfiles)
@@ -40,6 +72,9 @@ merged_first = [file for file in workflow.configfiles if file not in merged_last
 try:
     SETTINGS = load_config(config, [*merged_first, *merged_last])
     SLIDES = load_slides(SETTINGS)
+    IMAGE = image_of(SETTINGS.site)
+    if IMAGE is not None:
+        show_in_container()
 except LamellaError as error:
     raise WorkflowError(str(error)) from None
 
@@ -92,18 +127,10 @@ def require_site():
         return
     if os.environ[EXECUTOR] == "local" and SETTINGS.fleet.cluster == "local":
         return
-    devices = {
-        section.device
-        for section in (
-            SETTINGS.training,
-            SETTINGS.parity,
-            SETTINGS.predict,
-            SETTINGS.benchmark,
-        )
-    }
     missing = {
         "partition": SETTINGS.site.partition is None,
-        "gpu_partition": SETTINGS.site.gpu_partition is None and Device.CUDA in devices,
+        "gpu_partition": SETTINGS.site.gpu_partition is None
+        and Device.CUDA in devices(),
     }
     for name in (name for name, is_missing in missing.items() if is_missing):
         raise WorkflowError(
@@ -158,7 +185,16 @@ if SETTINGS.fleet.cluster == "slurm":
         extract_patches,
 
 
+# For all rules that do not name one, or none, themselves.
+container: str(IMAGE) if IMAGE else None
+
+
 onstart:
+    if IMAGE is not None:
+        try:
+            check_environment(IMAGE, LOCK)
+        except LamellaError as error:
+            raise WorkflowError(str(error)) from None
     # scripts/run_workflow.sh takes away no lock of a run on another machine.
     Path(".snakemake/lamella-run").write_text(platform.node() + "\n")
     if workflow.executor_plugin.name == "slurm":

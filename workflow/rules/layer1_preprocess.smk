@@ -22,6 +22,8 @@ rule segment_tissue:
         "results/logs/segment_tissue.log",
     benchmark:
         "results/timings/segment_tissue.tsv"
+    container:
+        container_of(SETTINGS.fleet)
     threads: SETTINGS.fleet.cores
     resources:
         **at_site(Device.CPU),
@@ -53,6 +55,8 @@ rule extract_patches:
         "results/logs/extract_patches.log",
     benchmark:
         "results/timings/extract_patches.tsv"
+    container:
+        container_of(SETTINGS.fleet)
     threads: SETTINGS.fleet.cores
     resources:
         **at_site(Device.CPU),

@@ -22,6 +22,9 @@ rule train_model:
         "results/logs/train_model/{run}/seed{seed}.log",
     benchmark:
         "results/timings/train_model/{run}/seed{seed}.tsv"
+    # The launcher asks SLURM and starts ranks by srun; the ranks run in the container.
+    container:
+        None
     # On several nodes SLURM multiplies it by the number of processes.
     threads:
         lambda wildcards: SETTINGS.training.runs[wildcards.run].threads
@@ -50,11 +53,15 @@ rule train_model:
         # A SLURM job of Snakemake's is there for this training alone.
         requeue=lambda wildcards, threads: "--requeue" if workflow.remote_exec else "",
         launcher=lambda wildcards, threads: SETTINGS.site.launcher.value,
+        container=lambda wildcards, threads: (
+            ["--container", str(IMAGE)] if IMAGE else []
+        ),
         revision=training.REVISION,
     shell:
         "python -m lamella.training --index {input.index} {params.slides} --output {params.folder}"
         " --run {wildcards.run} --seed {wildcards.seed} {params.requeue}"
         " --launcher {params.launcher}"
+        " {params.container:q}"
         " --settings {params.settings:q} --tracking {params.tracking:q} --log {log}"
 
 
@@ -80,8 +87,10 @@ rule prepare_onnx2tf:
         python="results/export/onnx2tf.txt",
     log:
         "results/logs/prepare_onnx2tf.log",
-    # Where there is internet.
+    # Where there is internet, and outside an image, which is not written into.
     localrule: True
+    container:
+        None
     params:
         program=str(Path(workflow.basedir) / "scripts" / "onnx2tf.sh"),
     shell:

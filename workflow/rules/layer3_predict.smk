@@ -31,6 +31,8 @@ rule predict_slides:
         "results/logs/predict_slides/{run}.log",
     benchmark:
         "results/timings/predict_slides/{run}.tsv"
+    container:
+        container_of(PREDICTION_FLEET)
     threads: PREDICTION_FLEET.cores
     resources:
         **at_site(SETTINGS.predict.device),

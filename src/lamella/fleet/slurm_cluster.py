@@ -1,6 +1,7 @@
 """Workers that are SLURM jobs: what they are told, and what is said of them while they wait."""
 
 import logging
+import os
 import shlex
 import signal
 import socket
@@ -23,6 +24,7 @@ from lamella.fleet.scratch import SCRATCH_VARIABLE
 from lamella.fleet.settings import LIFETIME_SHARE, FleetSettings, WorkerJobShape
 from lamella.fleet.worker_jobs import RENEW_S, Keeper, WorkerJobs
 from lamella.slurm.commands import ask
+from lamella.slurm.container import engine, image_of, python_in, told
 from lamella.slurm.settings import SiteSettings
 
 logger = logging.getLogger(__name__)
@@ -153,7 +155,7 @@ def _job_options(jobs: WorkerJobShape, site: SiteSettings, logs: Path) -> dict[s
         "interface": site.interface,
         "memory": f"{jobs.workers_mib}MiB",
         "job_mem": f"{jobs.memory_mib}M",
-        "python": sys.executable,
+        "python": shlex.join(python_in(image_of(site))),
         "death_timeout": _DEATH_S,
         "local_directory": f'"${SCRATCH_VARIABLE}"',
         "log_directory": None,
@@ -172,11 +174,21 @@ def _prologue(site: SiteSettings) -> list[str]:
         f'export {SCRATCH_VARIABLE}="{scratch}/lamella-$SLURM_JOB_ID"',
         f'mkdir -p "${SCRATCH_VARIABLE}" || exit 1',
         f"trap 'rm -rf \"${SCRATCH_VARIABLE}\"' EXIT",
+        *_container_lines(site),
         "export DASK_DISTRIBUTED__WORKER__DAEMON=False",
         "export DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT=60s",
         # SlideWorker pauses itself; Dask would wake it.
         "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False",
     ]
+
+
+def _container_lines(site: SiteSettings) -> list[str]:
+    """Return the lines that tell a container what it shows, also where SLURM exports nothing."""
+    if site.container is None:
+        return []
+    begin = engine().upper()
+    exports = (f"export {name}={shlex.quote(value)}" for name, value in told(os.environ).items())
+    return [*exports, f'export {begin}_BIND="${{{begin}_BIND:+${begin}_BIND,}}${SCRATCH_VARIABLE}"']
 
 
 def _worker_arguments(walltime_s: int) -> list[str]:

@@ -242,6 +242,11 @@ def _node_checks(found: dict[str, Any], gpus: int, tracking: str | None) -> Iter
         )
     elif gpus:
         yield Check(f"GPU on {node}", State.OK, found["gpu"])
+    if fault := found["container"]:
+        remedy = "Look whether it has Apptainer and sees the image"
+        yield Check(f"container on {node}", State.FAIL, fault, remedy)
+    elif fault is not None:
+        yield Check(f"container on {node}", State.OK, "has this checkout's environment")
     if tracking is not None and not found["tracking"]:
         yield Check(
             f"tracking server from {node}",

@@ -1,6 +1,7 @@
 """What a compute node is like: a job of ``lamella doctor`` runs this module on one.
 
 python -m lamella.slurm.node_check OUTPUT [--scratch FOLDER] [--tracking URI] [--gpu]
+    [--container IMAGE]
 """
 
 import argparse
@@ -12,6 +13,8 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lamella.errors import SettingsError
+from lamella.slurm.container import LOCK, check_environment
 from lamella.stores.json_files import write_json
 
 _ANSWER_LIMIT_S = 30
@@ -24,6 +27,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path)
     parser.add_argument("--tracking")
     parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--container", type=Path)
     options = parser.parse_args()
     scratch = options.scratch or Path(tempfile.gettempdir())
     found = {
@@ -34,6 +38,7 @@ def main() -> None:
         "submits": _submits(),
         "tracking": _reaches(options.tracking) if options.tracking else None,
         "gpu": _gpu() if options.gpu else None,
+        "container": _fault_of(options.container) if options.container else None,
     }
     write_json(options.output, found)
 
@@ -71,6 +76,15 @@ def _reaches(uri: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def _fault_of(image: Path) -> str:
+    """Return why jobs could not run in an image here; nothing where they can."""
+    try:
+        check_environment(image, LOCK)
+    except SettingsError as error:
+        return error.what
+    return ""
 
 
 def _gpu() -> str | None:

@@ -47,6 +47,7 @@ def run_on_node(
     program += ["--scratch", str(site.scratch)] if site.scratch else []
     program += ["--tracking", tracking] if tracking else []
     program += ["--gpu"] if gpus else []
+    program += ["--container", str(site.container.absolute())] if site.container else []
     job = ask(
         *("sbatch", "--parsable", "--job-name=lamella-doctor", "--time=5"),
         f"--mem={_GPU_CHECK_MIB if gpus else _NODE_CHECK_MIB}",

@@ -20,6 +20,8 @@ here or, with ``training.nodes``, on the nodes of its SLURM job, by itself or by
 logs what they say and ends them all when one dies. SIGUSR1 and SIGTERM ask it to keep its state
 after the next step and to end. In a SLURM job it does so by itself before the time limit; with
 ``--requeue``, for a job that is there for this training alone, the job then goes back to the queue.
+With ``--container IMAGE`` the ranks, or with ``backend: none`` the only one, run in that image;
+this process asks SLURM outside it.
 
 Exit codes: 0; 1 for an error whose line stands in the log; 75 when a signal has stopped it and it
 goes on when started again; 128 + n after another signal n, or where it could not stop in time.
@@ -28,10 +30,12 @@ goes on when started again; 128 + n after another signal n, or where it could no
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from lamella.datasets.targets import read_targets
 from lamella.logs import start_job_log
 from lamella.patches.index import read_index
+from lamella.slurm.container import python_in
 from lamella.slurm.settings import Launcher
 from lamella.training.arguments import Arguments, read_arguments
 from lamella.training.checks import check_shards, check_trainable
@@ -39,7 +43,7 @@ from lamella.training.settings import Backend, Framework
 from lamella.training.time_limit import kept_within_time_limit
 
 RANK = (sys.executable, "-m", "lamella.training.rank")
-"""The program that a rank runs."""
+"""The program that a rank runs; in a container the image's Python does."""
 
 
 def main(words: Sequence[str]) -> None:
@@ -57,7 +61,7 @@ def main(words: Sequence[str]) -> None:
     check_shards(index)
     margin_s = arguments.training.stop_before_limit_s
     with kept_within_time_limit(margin_s, requeue=arguments.requeue):
-        if arguments.training.backend is Backend.NONE:
+        if arguments.training.backend is Backend.NONE and arguments.container is None:
             _train_here(arguments)
         else:
             _launch(arguments, words)
@@ -83,7 +87,7 @@ def _launch(arguments: Arguments, words: Sequence[str]) -> None:
 
         check_network(run.model)
     check_device(run, training)
-    command = [*RANK, *words]
+    command = [*_rank_program(arguments.container), *words]
     launcher = arguments.launcher
     if training.nodes > 1 or launcher is not Launcher.SRUN:
         launch_on_nodes(command, training, threads=run.threads, launcher=launcher)
@@ -96,6 +100,10 @@ def _launch(arguments: Arguments, words: Sequence[str]) -> None:
         start_limit_s=training.start_limit_s,
         exchange_limit_s=training.exchange_limit_s,
     )
+
+
+def _rank_program(image: Path | None) -> list[str]:
+    return [*RANK] if image is None else [*python_in(image), *RANK[1:]]
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Arguments:
     log: Path
     requeue: bool
     launcher: Launcher
+    container: Path | None
 
 
 def read_arguments(words: Sequence[str]) -> Arguments:
@@ -57,6 +58,7 @@ def read_arguments(words: Sequence[str]) -> Arguments:
         log=found.log,
         requeue=found.requeue,
         launcher=found.launcher,
+        container=found.container,
     )
 
 
@@ -82,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         default=Launcher.SRUN,
         help="what starts the processes; with srun, on one node, this program does",
     )
+    parser.add_argument("--container", type=Path, help="image that the ranks run in")
     return parser
 
 

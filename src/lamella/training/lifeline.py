@@ -9,12 +9,17 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+import time
 
 LAUNCHER_VARIABLE = "LAMELLA_LAUNCHER_PID"
 PARENT_VARIABLE = "LAMELLA_END_WITH_PARENT"
 """Set where a program of the site's starts the ranks, whose number nobody knows beforehand."""
 
 _PR_SET_PDEATHSIG = 1
+# Set by the engine in every container.
+_CONTAINER_VARIABLES = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
+_POLL_S = 1.0
 
 
 def end_with_launcher() -> None:
@@ -29,10 +34,31 @@ def end_with_launcher() -> None:
     if launcher is None and PARENT_VARIABLE not in os.environ:
         return
     parent = os.getppid() if launcher is None else int(launcher)
+    in_container = any(name in os.environ for name in _CONTAINER_VARIABLES)
+    if in_container and os.getppid() != parent:
+        _end_without(parent)
+        return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # The launcher may have ended before the call above: then no signal would come.
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _end_without(launcher: int) -> None:
+    """Kill this process when another is gone that is not its parent.
+
+    Between a rank in a container and its launcher stands the engine, which outlives the launcher.
+    """
+
+    def look() -> None:
+        while True:
+            try:
+                os.kill(launcher, 0)
+            except ProcessLookupError:
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(_POLL_S)
+
+    threading.Thread(target=look, name="lifeline", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -109,6 +109,10 @@ def meeting_place(
         One seat per rank.
     """
     common = _limits(start_limit_s, exchange_limit_s)
+    if backend is Backend.NONE:
+        # One rank, that meets nobody: a training without a group, in a container.
+        yield [Seat(common)]
+        return
     common |= network_variables(backend, "localhost", "lo")
     with _place(backend, ["localhost"], processes, "127.0.0.1", start_limit_s) as (meeting, port):
         seats = []

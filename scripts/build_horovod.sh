@@ -98,6 +98,14 @@ edit(
     r'print\(True if \(\(torch\.version\.cuda is not None\).*else False\)"',
     'print(False)"',
 )
+# What carries the gradients did not know the network that the ranks shall take, and took the one that
+# the machine's own name leads to: often loopback (127.0.1.1), on which no other node is reached.
+edit(
+    "horovod/common/gloo/gloo_context.cc",
+    r"(assuming single process execution\";\n  \}\n)(?=\n  attr device_attr;\n  device_attr\.iface = gloo_iface_;\n"
+    r"  device_attr\.ai_family = AF_UNSPEC;\n  auto dev = CreateDevice\(device_attr\);\n\n  global_ctx)",
+    r"\1  gloo_iface_ = global_context.gloo_iface_;\n",
+)
 # This file holds GPU code alone, and wants headers that TensorFlow >= 2.19 no longer ships.
 edit("horovod/tensorflow/CMakeLists.txt", r"\n[^\n]*xla_mpi_ops\.cc[^\n]*", "")
 PY

@@ -3,7 +3,7 @@
 #
 #   lamella.sif (Apptainer) lies in the repository's folder; Docker, Podman and Buildah keep lamella:latest.
 #
-# Needed: one of them; 20 GB of free disk where it works; 8 GB of memory; the internet, for Debian's
+# Needed: one of them; 20 GB of free disk where Apptainer works, 30 GB for the others; 8 GB of memory; the internet, for Debian's
 # packages, debian:12-slim and PyPI.
 #
 # Exit codes: 0; 2 no container engine runs here; 1 a build or a trial failed.
@@ -12,7 +12,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { printf '[containers] %s\n' "$*" >&2; }
 TRIAL='lamella --help >/dev/null && python -c "import openslide, torch, horovod.torch as h; h.init()"'
-NEEDED_GIB=20
+APPTAINER_GIB=20
+OTHERS_GIB=30 # they hold the largest layer three times while they store it
 found=0
 
 folder_of() { # ENGINE: where it keeps its images
@@ -22,11 +23,11 @@ folder_of() { # ENGINE: where it keeps its images
         buildah) buildah info --format '{{index .store "GraphRoot"}}' ;;
     esac
 }
-warn_of_disk() { # FOLDER: on another machine, as Docker's may be, it is not looked at
+warn_of_disk() { # FOLDER GIB: on another machine, as Docker's may be, it is not looked at
     local free
     free=$(df --output=avail -B1G "$1" 2>/dev/null | tail -n 1) || return 0
-    [ "$free" -ge $NEEDED_GIB ] ||
-        say "warning: $1 has $free GiB free, and a build takes up to $NEEDED_GIB"
+    [ "$free" -ge "$2" ] ||
+        say "warning: $1 has $free GiB free, and a build takes up to $2"
 }
 try() { # ENGINE: run the trial as a user without a name
     local container
@@ -42,7 +43,7 @@ try() { # ENGINE: run the trial as a user without a name
 if command -v apptainer >/dev/null; then
     found=1
     say "building lamella.sif with $(apptainer --version)"
-    warn_of_disk "${APPTAINER_TMPDIR:-${TMPDIR:-/tmp}}"
+    warn_of_disk "${APPTAINER_TMPDIR:-${TMPDIR:-/tmp}}" $APPTAINER_GIB
     apptainer build --force lamella.sif containers/lamella.def
     apptainer exec --containall lamella.sif bash -c "$TRIAL"
     say "lamella.sif works"
@@ -53,7 +54,7 @@ for engine in docker podman buildah; do
     [ $engine != buildah ] || ! command -v podman >/dev/null || continue
     found=1
     say "building lamella:latest with $($engine --version)"
-    warn_of_disk "$(folder_of $engine)"
+    warn_of_disk "$(folder_of $engine)" $OTHERS_GIB
     if [ $engine = buildah ]; then
         buildah bud -f containers/Dockerfile -t lamella .
     else

@@ -105,6 +105,12 @@ def without_replanning(section):
     return lambda wildcards, threads: section.as_params()
 
 
+def translated_by(wildcards):
+    """Name what makes TensorFlow's format of a network of torch; others do not need it."""
+    is_torch = SETTINGS.training.runs[wildcards.run].framework == "torch"
+    return "results/export/onnx2tf.txt" if is_torch and "tensorflow" in FORMATS else []
+
+
 def learned_slide_table(wildcards):
     """Name the checked slide table for runs that learn its columns; others do not depend on it."""
     columns = SETTINGS.training.runs[wildcards.run].target.columns

@@ -101,7 +101,7 @@ rule export_model:
     """Export the network of the best seed in every format that an engine reads."""
     input:
         metrics=expand("results/train/{{run}}/seed{seed}/metrics.json", seed=SEEDS),
-        onnx2tf="results/export/onnx2tf.txt" if "tensorflow" in FORMATS else [],
+        onnx2tf=translated_by,
         tracking=ancient("results/mlflow/ready.json"),
     output:
         cards=expand("results/export/{{run}}/{format}/model.json", format=FORMATS),

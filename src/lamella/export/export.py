@@ -23,7 +23,7 @@ from lamella.export.description import (
 from lamella.export.onnx_file import write_onnx
 from lamella.export.openvino_ir import write_openvino
 from lamella.export.program import example_patches, trace_program, write_program
-from lamella.export.saved_model import write_saved_model
+from lamella.export.saved_model import write_keras_saved_model, write_saved_model
 from lamella.export.settings import ExportSettings
 from lamella.export.torchscript import write_torchscript
 from lamella.models.interface import (
@@ -37,6 +37,7 @@ from lamella.tracking.record import Dataset, Metric, ModelArtifact, Record, Tens
 from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
 from lamella.training.checkpoint import TrainedModel, load_trained
+from lamella.training.settings import Framework
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +75,8 @@ def export_model(
         settings: Which seed, which ONNX operator set.
         tracking: Where the export is tracked; the ONNX file is registered as
             ``{study}-{run}``.
-        onnx2tf: A file that names the Python of onnx2tf's environment, which a SavedModel needs.
+        onnx2tf: A file that names the Python of onnx2tf's environment, which a SavedModel of a
+            network of torch needs.
 
     Raises:
         ExportError: no seed can be chosen, or the network cannot be translated.
@@ -126,6 +128,8 @@ def _write_models(
                 write_torchscript(paths[stored], program)
             case ModelFormat.OPENVINO:
                 write_openvino(paths[stored], paths[ModelFormat.ONNX])
+            case ModelFormat.TENSORFLOW if chosen.trained.run.framework is Framework.TENSORFLOW:
+                write_keras_saved_model(paths[stored], chosen.candidate.metrics)
             case ModelFormat.TENSORFLOW:
                 assert onnx2tf is not None, "the rule names it with this format"
                 python = Path(onnx2tf.read_text(encoding="utf-8").strip())

@@ -1,18 +1,21 @@
-"""A network as TensorFlow's SavedModel."""
+"""A network as TensorFlow's SavedModel, written by a process of its own."""
 
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from lamella.errors import ExportError
 
 _PROGRAM = Path(__file__).with_name("onnx_to_saved_model.py")
+_KERAS_PROGRAM = "lamella.export.keras_saved_model"
 
 
 def write_saved_model(path: Path, onnx_file: Path, *, python: Path) -> None:
-    """Translate an ONNX model, in a process of its own.
+    """Translate an ONNX model.
 
     Args:
         path: The final folder; one that is there is replaced.
@@ -24,21 +27,38 @@ def write_saved_model(path: Path, onnx_file: Path, *, python: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
-        written = Path(scratch) / path.name
         # A copy, for onnx2tf writes what it makes of the names into the file that it is given.
         given = shutil.copyfile(onnx_file, Path(scratch) / onnx_file.name)
-        command = [python, _PROGRAM, given, written]
-        _run([str(part) for part in command], onnx_file)
-        shutil.rmtree(path, ignore_errors=True)
-        written.rename(path)
+        # It has packages of its own.
+        environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+        _write([str(python), str(_PROGRAM), str(given)], path, Path(scratch), environment)
 
 
-def _run(command: list[str], onnx_file: Path) -> None:
+def write_keras_saved_model(path: Path, metrics: Path) -> None:
+    """Write a network that TensorFlow has trained.
+
+    Args:
+        path: The final folder; one that is there is replaced.
+        metrics: ``metrics.json`` of the training.
+
+    Raises:
+        ExportError: TensorFlow cannot write it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+        command = [sys.executable, "-m", _KERAS_PROGRAM, str(metrics)]
+        _write(command, path, Path(scratch), dict(os.environ))
+
+
+def _write(command: Sequence[str], path: Path, scratch: Path, environment: dict[str, str]) -> None:
+    """Run a program that writes the folder that is its last argument, and put that in its place."""
+    written = scratch / path.name
     # A GPU would do nothing but be taken.
-    quiet = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    quiet.pop("PYTHONPATH", None)
+    quiet = {**environment, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, env=quiet, check=False)
+        ended = subprocess.run(
+            [*command, str(written)], capture_output=True, text=True, env=quiet, check=False
+        )
     except OSError as error:
         raise ExportError(
             f"onnx2tf's environment cannot be used ({error})",
@@ -48,7 +68,10 @@ def _run(command: list[str], onnx_file: Path) -> None:
     if ended.returncode != 0:
         last = (ended.stderr.strip() or ended.stdout.strip()).rpartition("\n")[2]
         raise ExportError(
-            f"onnx2tf cannot translate the model ({last or f'exit code {ended.returncode}'})",
-            str(onnx_file),
+            "the network cannot be written as a SavedModel"
+            f" ({last or f'exit code {ended.returncode}'})",
+            str(path),
             "Take `tensorflow` out of `parity.engines`, or choose another `model` for the run",
         )
+    shutil.rmtree(path, ignore_errors=True)
+    written.rename(path)

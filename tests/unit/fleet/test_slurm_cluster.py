@@ -28,7 +28,7 @@ def job_script(site: SiteSettings, logs: Path) -> str:
     """Return the script that dask-jobqueue would submit."""
     from lamella.fleet.worker_jobs import _WorkerJob
 
-    options = _job_options(FLEET, site, 2, logs)
+    options = _job_options(FLEET.jobs_for(2), site, logs)
     for name in ("interface", "scheduler_options", "silence_logs"):
         del options[name]
     job = _WorkerJob("tls://10.0.0.1:1", "job-0", cores=2, processes=2, **options)

@@ -5,7 +5,6 @@ import platform
 import sys
 from pathlib import Path
 
-from snakemake.cli import parse_args
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 from snakemake_interface_executor_plugins.settings import ExecMode
@@ -78,11 +77,13 @@ try:
 except LamellaError as error:
     raise WorkflowError(str(error)) from None
 
-# While a Snakefile is read Snakemake itself does not know what its jobs will go to, nor do the
-# processes that it starts here for its jobs.
+# While a Snakefile is read Snakemake does not say what its jobs will go to, nor do the processes that
+# it starts here for its jobs. But all that is not this machine needs --jobs, which profiles/slurm has.
 EXECUTOR = "LAMELLA_EXECUTOR"
 if workflow.exec_mode == ExecMode.DEFAULT:
-    os.environ[EXECUTOR] = parse_args(sys.argv[1:])[1].executor or "local"
+    os.environ[EXECUTOR] = (
+        "local" if workflow.resource_settings.nodes is None else "cluster"
+    )
 # A run whose jobs stay here submits none for its workers, either, unless the command line says so.
 ASKED = workflow.config_settings.config.get("fleet") or {}
 if os.environ.get(EXECUTOR) == "local" and "cluster" not in ASKED:

@@ -1,4 +1,4 @@
-"""Export the network of the best seed."""
+"""Export the network of the best seed in every format that an engine reads."""
 
 from pathlib import Path
 
@@ -17,5 +17,5 @@ if __name__ == "__main__":
         formats=[ModelFormat(each) for each in snakemake.params.formats],
         settings=ExportSettings(**snakemake.params.settings),
         tracking=TrackingSettings(**snakemake.params.tracking),
-        onnx2tf=Path(snakemake.input.onnx2tf) if snakemake.input.onnx2tf else None,
+        onnx2tf=[Path(path) for path in snakemake.input.onnx2tf],
     )

@@ -56,7 +56,7 @@ def results(tmp_path_factory, onnx2tf) -> Results:
             formats=tuple(ModelFormat),
             settings=ExportSettings(),
             tracking=TrackingSettings(),
-            onnx2tf=onnx2tf,
+            onnx2tf=[onnx2tf],
         )
     return Results(index, metrics, folder)
 

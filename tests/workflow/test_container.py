@@ -20,7 +20,7 @@ def image(workplace, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(programs), prepend=":")
     path = tmp_path / "lamella.sif"
     path.touch()
-    workplace.write_config({"site": {"container": str(path)}}, "site.yaml")
+    workplace.write_config({"site": {"container": str(path), "partition": "cpu"}}, "site.yaml")
     return path
 
 
@@ -42,9 +42,10 @@ def containers(workplace, *arguments):
 def test_rules_run_in_the_container_but_those_that_ask_slurm(workplace, image, cluster):
     found = containers(workplace, "--config", f"fleet={{cluster: {cluster}}}")
     outside = {rule for rule, name in found.items() if name in {"None", "False"}}
-    assert outside == {"train_model"} | (SUBMITS_ITSELF if cluster == "slurm" else set())
+    always = {"train_model", "prepare_onnx2tf"}
+    assert outside == always | (SUBMITS_ITSELF if cluster == "slurm" else set())
     assert {found[rule] for rule in found.keys() - outside} == {str(image)}
-    assert len(found) == 16
+    assert len(found) == 17
 
 
 def test_without_the_switch_no_rule_has_a_container_and_no_engine_is_needed(

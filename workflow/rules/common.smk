@@ -107,9 +107,11 @@ def without_replanning(section):
 
 
 def translated_by(wildcards):
-    """Name what makes TensorFlow's format of a network of torch; others do not need it."""
+    """List what makes TensorFlow's format of a network of torch; others do not need it."""
     is_torch = SETTINGS.training.runs[wildcards.run].framework == "torch"
-    return "results/export/onnx2tf.txt" if is_torch and "tensorflow" in FORMATS else []
+    return (
+        ["results/export/onnx2tf.txt"] if is_torch and "tensorflow" in FORMATS else []
+    )
 
 
 def learned_slide_table(wildcards):

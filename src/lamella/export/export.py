@@ -59,7 +59,7 @@ def export_model(
     formats: Sequence[ModelFormat],
     settings: ExportSettings,
     tracking: TrackingSettings,
-    onnx2tf: Path | None = None,
+    onnx2tf: Sequence[Path] = (),
 ) -> None:
     """Write the best network of a run, as ONNX and in other formats.
 
@@ -75,8 +75,8 @@ def export_model(
         settings: Which seed, which ONNX operator set.
         tracking: Where the export is tracked; the ONNX file is registered as
             ``{study}-{run}``.
-        onnx2tf: A file that names the Python of onnx2tf's environment, which a SavedModel of a
-            network of torch needs.
+        onnx2tf: The file that names the Python of onnx2tf's environment, where a network of torch
+            is written as a SavedModel; else nothing.
 
     Raises:
         ExportError: no seed can be chosen, or the network cannot be translated.
@@ -103,7 +103,7 @@ def _write_models(
     folder: Path,
     formats: Sequence[ModelFormat],
     settings: ExportSettings,
-    onnx2tf: Path | None,
+    onnx2tf: Sequence[Path],
 ) -> ModelDescription:
     """Write every format, and return the description of the ONNX model."""
     paths = {stored: folder / stored / MODEL_FILES[stored] for stored in ModelFormat}
@@ -131,8 +131,7 @@ def _write_models(
             case ModelFormat.TENSORFLOW if chosen.trained.run.framework is Framework.TENSORFLOW:
                 write_keras_saved_model(paths[stored], chosen.candidate.metrics)
             case ModelFormat.TENSORFLOW:
-                assert onnx2tf is not None, "the rule names it with this format"
-                python = Path(onnx2tf.read_text(encoding="utf-8").strip())
+                python = Path(onnx2tf[0].read_text(encoding="utf-8").strip())
                 onnx_file = paths[ModelFormat.ONNX]
                 write_saved_model(paths[stored], onnx_file, python=python)
     described = {stored: _describe(chosen, folder, settings, stored) for stored in formats}

@@ -99,7 +99,7 @@ def test_torch_answers_what_tensorflow_has_answered(large, undisturbed):
 
 
 def test_exported_network_answers_what_tensorflow_has_answered(
-    large, undisturbed, tmp_path, monkeypatch, onnx2tf
+    large, undisturbed, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("lamella.export.export.track", lambda *_: None)
     export_model(
@@ -109,7 +109,6 @@ def test_exported_network_answers_what_tensorflow_has_answered(
         formats=tuple(ModelFormat),
         settings=ExportSettings(),
         tracking=TrackingSettings(),
-        onnx2tf=onnx2tf,
     )
     predictions = pd.read_parquet(undisturbed / "predictions.parquet")
     expected = predictions[predictions["slide"] == "s4"].sort_values("x")["probability_tumor"]

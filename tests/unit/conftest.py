@@ -1,5 +1,6 @@
 """A small cohort of drawn patches, a network trained on it by hand, and its export: made once."""
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
+# Else torch.compile keeps processes that are still there when a later test is looked at.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 PATCH_PX = 48
 MPP = 0.5

@@ -30,7 +30,12 @@ needs_mpirun = pytest.mark.skipif(
     shutil.which("mpirun") is None, reason="mpirun of Open MPI is not installed (openmpi-bin)"
 )
 each_launcher = pytest.mark.parametrize(
-    "launcher", [Launcher.HOROVODRUN, pytest.param(Launcher.MPIRUN, marks=needs_mpirun)]
+    "launcher",
+    [
+        # On a busy machine horovodrun at times does not hear from its own helper.
+        pytest.param(Launcher.HOROVODRUN, marks=[pytest.mark.alone, pytest.mark.faults]),
+        Launcher.MPIRUN, marks=needs_mpirun),
+    ]
 )
 
 

@@ -102,6 +102,8 @@ def test_ended_again_and_again_and_started_again_it_ends_in_the_same_bits(
     assert curves(tmp_path) == curves(undisturbed)
 
 
+@pytest.mark.alone
+@pytest.mark.faults
 # It loads torch and TensorFlow before it starts the ranks.
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("backend", [Backend.HOROVOD], indirect=True)

@@ -34,8 +34,8 @@ each_launcher = pytest.mark.parametrize(
     [
         # On a busy machine horovodrun at times does not hear from its own helper.
         pytest.param(Launcher.HOROVODRUN, marks=[pytest.mark.alone, pytest.mark.faults]),
-        Launcher.MPIRUN, marks=needs_mpirun),
-    ]
+        pytest.param(Launcher.MPIRUN, marks=needs_mpirun),
+    ],
 )
 
 

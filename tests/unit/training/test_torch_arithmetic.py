@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch._inductor.config
 from torch import nn
 
 from lamella.datasets.batches import Batch
@@ -74,11 +75,14 @@ def test_compiled_network_learns_the_same(batch):
 
 @COMPILER
 def test_without_a_compiler_compiling_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "no-compiler"),))
     # What was compiled before would be found there.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.compiler.reset()
-    with pytest.raises(TrainingError, match=r"torch\.compile does not work here .*compile: false"):
+    # Not by monkeypatch, which would delete the setting when it takes its change back.
+    with (
+        torch._inductor.config.patch({"cpp.cxx": (str(tmp_path / "no-compiler"),)}),
+        pytest.raises(TrainingError, match=r"torch\.compile does not work here .*compile: false"),
+    ):
         compiled(nn.Linear(2, 2), torch.device("cpu"))
 
 

@@ -12,7 +12,7 @@ from lamella.benchmark.cell import (
     read_cell,
 )
 from lamella.engines.settings import EngineName
-from lamella.stores.tables import write_table
+from lamella.stores.tables import write_table, written
 
 _log = logging.getLogger(__name__)
 
@@ -194,10 +194,10 @@ def _row(
     }
     return {
         **_shared(cell),
-        **{key: _written(value, ".3f") for key, value in figures.items()},
+        **{key: written(value, ".3f") for key, value in figures.items()},
         "batch_size": batch.batch_size,
         "energy_source": measurement.energy_source,
-        "max_abs_difference": _written(batch.max_abs_difference, ".3e"),
+        "max_abs_difference": written(batch.max_abs_difference, ".3e"),
         "warmup": batch.warmup,
         "iterations": batch.iterations,
         "version": measurement.version,
@@ -211,15 +211,11 @@ def _scenario(
         **_shared(cell),
         "scenario": result.scenario,
         "figure": result.figure,
-        "value": _written(result.value, ".3f"),
-        "bound_ms": _written(result.bound_ms, "g"),
+        "value": written(result.value, ".3f"),
+        "bound_ms": written(result.bound_ms, "g"),
         "patches_per_query": result.patches_per_query,
         "queries": result.queries,
         "trials": len(result.trials) or None,
-        "max_abs_difference": _written(result.max_abs_difference, ".3e"),
+        "max_abs_difference": written(result.max_abs_difference, ".3e"),
         "version": measurement.version,
     }
-
-
-def _written(figure: float | None, form: str) -> str | None:
-    return None if figure is None else format(figure, form)

@@ -65,12 +65,13 @@ class CheckedEngine(ABC):
     """What the library raises where it cannot load a model."""
 
     def __init__(
-        self, path: Path, interface: ModelInterface, *, device: Device, threads: int
+        self, path: Path, interface: ModelInterface | None, *, device: Device, threads: int
     ) -> None:
-        self.interface = interface
         self.device = device
         self.threads = threads
         self._load(path)
+        self.interface = self._detect(path) if interface is None else interface
+        self._warm_up()
 
     @classmethod
     @abstractmethod
@@ -80,19 +81,6 @@ class CheckedEngine(ABC):
         Raises:
             EngineUnavailableError: the library cannot use the device.
         """
-
-    @classmethod
-    def detect(cls, path: Path) -> ModelInterface:
-        """Return what the file says of a model's inputs and outputs; its layouts are not known.
-
-        Raises:
-            StoreError: files of this format do not say it.
-        """
-        raise StoreError(
-            "the format does not say what the inputs and outputs are",
-            str(path),
-            "Give them to `load_foreign_engine`",
-        )
 
     @property
     def description(self) -> ModelDescription:
@@ -121,6 +109,21 @@ class CheckedEngine(ABC):
     @abstractmethod
     def _load(self, path: Path) -> None:
         """Load the model for the device and the number of threads."""
+
+    def _detect(self, path: Path) -> ModelInterface:
+        """Return what the loaded file says of inputs and outputs; their layouts are not known.
+
+        Raises:
+            StoreError: files of this format do not say it.
+        """
+        raise StoreError(
+            "the format does not say what the inputs and outputs are",
+            str(path),
+            "Give them to `load_foreign_engine`",
+        )
+
+    def _warm_up(self) -> None:  # noqa: B027
+        """Do what is left of the loading once inputs and outputs are known; usually nothing."""
 
     @abstractmethod
     def _run(self, inputs: Arrays) -> Arrays:

@@ -1,5 +1,6 @@
 """Load an exported model into an engine."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ def load_foreign_engine(
     engine = _engine_class(name)
     engine.version(device)
     with _told(name, device, engine):
-        return engine(path, interface or engine.detect(path), device=device, threads=threads)
+        return engine(path, interface, device=device, threads=threads)
 
 
 @contextmanager
@@ -130,6 +131,14 @@ def engine_version(name: EngineName, device: Device) -> str:
 
 def _engine_class(name: EngineName) -> type[CheckedEngine]:
     place = _PLACES[name]
+    # It would end the process by SIGSEGV (torch 2.13 and TensorFlow 2.21).
+    loaded_late = "tensorflow" in sys.modules and "torch._dynamo" not in sys.modules
+    if place.reads in {ModelFormat.TORCH, ModelFormat.TORCHSCRIPT} and loaded_late:
+        raise EngineUnavailableError(
+            "torch crashes where TensorFlow was loaded before it",
+            str(name),
+            "Load this engine before that of TensorFlow, or in another process",
+        )
     try:
         module = import_module(f"lamella.engines.{place.module}")
     except ImportError as error:

@@ -15,7 +15,6 @@ from lamella.settings import Device
 
 _ERRORS_ONLY = 3
 
-_CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _TENSORRT = "TensorrtExecutionProvider"
 _LIBRARIES = {
@@ -35,7 +34,7 @@ class OnnxRuntimeEngine(CheckedEngine):
     )
     # On GPUs, ONNX Runtime computes with 10 bits of mantissa (TF32) unless told otherwise.
     providers: ClassVar[dict[Device, tuple[str, dict[str, str]]]] = {
-        Device.CPU: (_CPU, {}),
+        Device.CPU: ("CPUExecutionProvider", {}),
         Device.CUDA: (_CUDA, {"use_tf32": "0"}),
     }
     """What computes on each device, and its options."""
@@ -54,13 +53,10 @@ class OnnxRuntimeEngine(CheckedEngine):
         names = [each.name for each in self.interface.inputs]
         return tuple(self._session.run(None, dict(zip(names, inputs, strict=True))))
 
-    @classmethod
-    def detect(cls, path: Path) -> ModelInterface:
-        """Return what an ONNX file says; see ``CheckedEngine``."""
-        session = onnxruntime.InferenceSession(path, _options(1), providers=[_CPU])
+    def _detect(self, path: Path) -> ModelInterface:
         return ModelInterface(
-            inputs=tuple(_tensor(each) for each in session.get_inputs()),
-            outputs=tuple(_tensor(each) for each in session.get_outputs()),
+            inputs=tuple(_tensor(each) for each in self._session.get_inputs()),
+            outputs=tuple(_tensor(each) for each in self._session.get_outputs()),
         )
 
     @classmethod

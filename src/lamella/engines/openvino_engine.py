@@ -30,19 +30,16 @@ class OpenVinoEngine(CheckedEngine):
     def _load(self, path: Path) -> None:
         with signal_stack_kept():
             core = openvino.Core()
-            compiled = core.compile_model(core.read_model(path), _CPU, cpu_settings(self.threads))
-        self._request = compiled.create_infer_request()
+            model = core.compile_model(core.read_model(path), _CPU, cpu_settings(self.threads))
+        self._request = model.create_infer_request()
 
     def _run(self, inputs: Arrays) -> Arrays:
         # Shared outputs would be overwritten by the next call.
         found = self._request.infer(dict(enumerate(inputs)), share_inputs=True, share_outputs=False)
         return tuple(found.to_tuple())
 
-    @classmethod
-    def detect(cls, path: Path) -> ModelInterface:
-        """Return what OpenVINO's own file or an ONNX file says; see ``CheckedEngine``."""
-        with signal_stack_kept():
-            model = openvino.Core().read_model(path)
+    def _detect(self, path: Path) -> ModelInterface:
+        model = self._request.get_compiled_model()
         return ModelInterface(
             inputs=tuple(_tensor(port) for port in model.inputs),
             outputs=tuple(_tensor(port) for port in model.outputs),

@@ -28,7 +28,7 @@ from lamella.engines.verdict import COLUMNS, PRECISION, Verdict
 from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import ModelFormat, read_description
 from lamella.patches.index import PatchIndex, read_index
-from lamella.stores.tables import write_table
+from lamella.stores.tables import write_table, written
 from lamella.tracking.record import Dataset, Record, now_ms
 from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
@@ -194,15 +194,11 @@ def _figures(agreement: Agreement) -> dict[str, object]:
     return {
         "n": agreement.n,
         "max_abs_difference": f"{agreement.max_abs_difference:.3e}",
-        "cosine": _written(agreement.cosine, ".9f"),
-        "top1_agreement": _written(agreement.top1_agreement, ".6f"),
-        "auc": _written(agreement.auc, ".6f"),
-        "auc_difference": _written(agreement.auc_difference, ".3e"),
+        "cosine": written(agreement.cosine, ".9f"),
+        "top1_agreement": written(agreement.top1_agreement, ".6f"),
+        "auc": written(agreement.auc, ".6f"),
+        "auc_difference": written(agreement.auc_difference, ".3e"),
     }
-
-
-def _written(figure: float | None, form: str) -> str | None:
-    return None if figure is None else format(figure, form)
 
 
 def _record(rows: list[ParityRow], sample: _Sample, settings: ParitySettings, name: str) -> Record:

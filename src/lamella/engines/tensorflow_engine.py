@@ -1,8 +1,6 @@
 """TensorFlow runs a SavedModel; the one module that runs it."""
 
-import os
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +8,12 @@ from lamella.engines.engine import Arrays, CheckedEngine
 from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelInterface, TensorDescription
+from lamella.models.keras_library import KerasBackend, load_tensorflow, set_up_tensorflow
 from lamella.settings import Device
 
-
-def _load_tensorflow() -> Any:
-    # TensorFlow tells of its processor and of absent GPUs; what goes wrong is raised nevertheless.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if "torch" in sys.modules:
-        # Loaded after TensorFlow it crashes the process (torch 2.13 and TensorFlow 2.21). Keras,
-        # which TensorFlow loads, computes by torch where Lamella exports and compares.
-        import_module("torch._dynamo")
-        os.environ.setdefault("KERAS_BACKEND", "torch")
-    return import_module("tensorflow")
-
-
-tf = _load_tensorflow()
-
-_INTER_OP_THREADS = 1
-"""Operations that run beside each other: they would share the threads of one."""
+# Where Lamella exports and compares, torch is here, and computes networks of Keras; else it would
+# only take memory and time, which are measured.
+tf = load_tensorflow(KerasBackend.TORCH) if "torch" in sys.modules else load_tensorflow(torch=False)
 
 _SIGNATURE = "serving_default"
 
@@ -43,7 +29,15 @@ class TensorFlowEngine(CheckedEngine):
     load_errors = (OSError, RuntimeError, ValueError, KeyError, tf.errors.OpError)
 
     def _load(self, path: Path) -> None:
-        _set_up(self.device, self.threads)
+        try:
+            set_up_tensorflow(tf, threads=self.threads, device=self.device)
+        except RuntimeError as error:
+            now = tf.config.threading.get_intra_op_parallelism_threads()
+            raise EngineUnavailableError(
+                f"TensorFlow has computed in this process before, with {now} threads ({error})",
+                f"{self.name} on {self.device} with {self.threads} threads",
+                "Load it in another process",
+            ) from error
         with tf.device(_device_name(self.device)):
             # Kept, for its signature does not keep it.
             self._loaded = tf.saved_model.load(str(path))
@@ -58,18 +52,12 @@ class TensorFlowEngine(CheckedEngine):
             found = self._signature(**feed)
         return tuple(found[each.name].numpy() for each in self.interface.outputs)
 
-    @classmethod
-    def detect(cls, path: Path) -> ModelInterface:
-        """Return what the signature ``serving_default`` says; see ``CheckedEngine``."""
-        loaded = tf.saved_model.load(str(path))
-        signature = loaded.signatures[_SIGNATURE]
-        _, given = signature.structured_input_signature
+    def _detect(self, path: Path) -> ModelInterface:
+        _, given = self._signature.structured_input_signature
+        found = self._signature.structured_outputs
         return ModelInterface(
             inputs=tuple(_tensor(name, given[name]) for name in sorted(given)),
-            outputs=tuple(
-                _tensor(name, output)
-                for name, output in sorted(signature.structured_outputs.items())
-            ),
+            outputs=tuple(_tensor(name, found[name]) for name in sorted(found)),
         )
 
     @classmethod
@@ -95,28 +83,3 @@ def _tensor(name: str, spec: Any) -> TensorDescription:
 
 def _device_name(device: Device) -> str:
     return "/GPU:0" if device is Device.CUDA else "/CPU:0"
-
-
-def _set_up(device: Device, threads: int) -> None:
-    """Set threads and devices, which TensorFlow allows only before it computes.
-
-    Raises:
-        EngineUnavailableError: it has computed with others.
-    """
-    config = tf.config
-    config.experimental.enable_tensor_float_32_execution(enabled=False)
-    try:
-        config.threading.set_intra_op_parallelism_threads(threads)
-        config.threading.set_inter_op_parallelism_threads(_INTER_OP_THREADS)
-        gpus = config.list_physical_devices("GPU")
-        # A GPU that was not asked for would be taken unasked.
-        config.set_visible_devices(gpus if device is Device.CUDA else [], "GPU")
-        for gpu in gpus if device is Device.CUDA else []:
-            config.experimental.set_memory_growth(gpu, enable=True)
-    except RuntimeError as error:
-        now = config.threading.get_intra_op_parallelism_threads()
-        raise EngineUnavailableError(
-            f"TensorFlow has computed in this process before, with {now} threads ({error})",
-            f"{EngineName.TENSORFLOW} on {device} with {threads} threads",
-            "Load it in another process",
-        ) from error

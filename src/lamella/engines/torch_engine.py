@@ -1,8 +1,6 @@
 """torch runs what ``torch.export`` wrote, as it is or compiled; the one module that runs it."""
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -10,12 +8,14 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from lamella.engines.engine import Arrays, CheckedEngine
 from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError
-from lamella.export.description import TensorDescription
+from lamella.export.description import ModelInterface, TensorDescription
+from lamella.export.torchscript import torch_jit_unheard
 from lamella.settings import Device
 
 
@@ -41,7 +41,11 @@ class TorchEngine(CheckedEngine):
         program = torch.export.load(path)
         if self.device is Device.CUDA:
             program = move_to_device_pass(program, self.device.value)
+        self._signature = _signature(program)
         return program.module()
+
+    def _detect(self, path: Path) -> ModelInterface:
+        return self._signature
 
     def _use_threads(self) -> None:
         if torch.get_num_threads() != self.threads:
@@ -79,21 +83,34 @@ class CompiledTorchEngine(TorchEngine):
 
     name = EngineName.TORCH_COMPILED
 
-    def _load(self, path: Path) -> None:
-        super()._load(path)
+    def _warm_up(self) -> None:
         with torch_jit_unheard():
             self._module = torch.compile(self._module, dynamic=True)
             # Now, so that it is part of the loading and fails there.
-            self._run(tuple(_two_rows(each) for each in self.interface.inputs))
+            self._run(tuple(_few_rows(each) for each in self.interface.inputs))
 
 
-@contextmanager
-def torch_jit_unheard() -> Iterator[None]:
-    """Ignore that torch 2.13, which uses ``torch.jit`` itself, wants ``torch.export`` instead."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
-        yield
+def _few_rows(tensor: TensorDescription) -> NDArray[Any]:
+    # With a single row it would be compiled for one alone.
+    rows, *lengths = (2 if length < 0 else length for length in tensor.shape)
+    return np.zeros([rows, *lengths], dtype=tensor.dtype)
 
 
-def _two_rows(tensor: TensorDescription) -> NDArray[Any]:
-    return np.zeros([2, *(max(1, length) for length in tensor.shape[1:])], dtype=tensor.dtype)
+def _signature(program: ExportedProgram) -> ModelInterface:
+    """Return what a program says of its inputs and outputs."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    signature = program.graph_signature
+    return ModelInterface(
+        inputs=tuple(_tensor(str(name), values[str(name)]) for name in signature.user_inputs),
+        outputs=tuple(_tensor(str(name), values[str(name)]) for name in signature.user_outputs),
+    )
+
+
+def _tensor(name: str, value: Any) -> TensorDescription:
+    """Return an input or output of a program, whose free lengths are symbols."""
+    return TensorDescription(
+        name=name,
+        dtype=str(value.dtype).removeprefix("torch."),
+        shape=tuple(length if isinstance(length, int) else -1 for length in value.shape),
+        layout="",
+    )

@@ -2,6 +2,8 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -9,6 +11,14 @@ from torch.export import ExportedProgram
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from lamella.stores.atomic import replacing
+
+
+@contextmanager
+def torch_jit_unheard() -> Iterator[None]:
+    """Ignore that torch 2.13, which uses ``torch.jit`` itself, wants ``torch.export`` instead."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
+        yield
 
 
 def write_torchscript(path: Path, program: ExportedProgram) -> None:
@@ -21,9 +31,7 @@ def write_torchscript(path: Path, program: ExportedProgram) -> None:
     module = program.module()
     assert program.example_inputs is not None, "torch.export keeps them"
     arguments, _ = program.example_inputs
-    with warnings.catch_warnings(), torch.inference_mode():
-        # torch 2.13 wants torch.export instead, which is another format.
-        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
+    with torch_jit_unheard(), torch.inference_mode():
         # The program checks the shapes that it gets, and nothing else of Python is left in it.
         warnings.filterwarnings("ignore", category=TracerWarning)
         traced = torch.jit.trace(module, arguments)  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lamella.slurm.jobs import Attempt, Source
-from lamella.stores.tables import Row, read_table, write_table
+from lamella.stores.tables import Row, read_table, write_table, written
 
 JOBS_TABLE = Path("jobs/jobs.tsv")
 """The table of all attempts, below the results folder."""
@@ -103,11 +103,11 @@ def _row(cost: JobCost) -> dict[str, object]:
         "cores": job.cores,
         "gpus": job.gpus,
         "wall_s": f"{job.wall_s:.0f}",
-        "limit_s": figure(job.limit_s, 0),
-        "cpu_s": figure(job.cpu_s, 1),
-        "cpu_efficiency": figure(cost.cpu_efficiency, 3),
-        "max_rss_mib": figure(job.max_rss_mib, 0),
-        "asked_mib": figure(job.asked_mib, 0),
+        "limit_s": written(job.limit_s, ".0f"),
+        "cpu_s": written(job.cpu_s, ".1f"),
+        "cpu_efficiency": written(cost.cpu_efficiency, ".3f"),
+        "max_rss_mib": written(job.max_rss_mib, ".0f"),
+        "asked_mib": written(job.asked_mib, ".0f"),
         "node_hours": f"{cost.node_hours:.4f}",
         "core_hours": f"{cost.core_hours:.4f}",
         "gpu_hours": f"{cost.gpu_hours:.4f}",
@@ -144,11 +144,6 @@ def _read_row(row: Row) -> JobCost:
         measured=Source(row["measured"]),
     )
     return JobCost(row["rule"], row["wildcards"], job, row["reason"], int(row["attempt"]))
-
-
-def figure(value: float | None, digits: int) -> str | None:
-    """Return a cell; ``None``, an empty one, for what is not known."""
-    return None if value is None else f"{value:.{digits}f}"
 
 
 def known_number(text: str) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamella.slurm.reasons import Cause, cause_of
+from lamella.slurm.reasons import MEANINGS, Cause, cause_of
 
 _BLOCK = re.compile(
     r"^(?:(?P<begun>(?:local)?rule )|Error in rule )(?P<rule>\w+):\n"
@@ -23,7 +23,7 @@ _DEAD_RANK = re.compile(r"(?P<who>rank (?P<rank>\d+) of [^:]+): .+ Its last line
 
 _CAUSES = {
     Cause.HELD: (
-        "its nodes failed to start it, again and again",
+        MEANINGS["HELD"],
         "Start again; if it keeps on, have the cluster's staff look at results/logs/held.log",
     ),
     Cause.OUT_OF_MEMORY: (

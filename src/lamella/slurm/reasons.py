@@ -36,7 +36,7 @@ inside the job may end first, and the job is FAILED as well."""
 
 _OWN_ERROR = re.compile(r"^(?:[\w.]*\.)?\w*(?:Error|Exception)(?: in [^:]*)?: (.+)$", re.MULTILINE)
 
-_STATES = {
+MEANINGS = {
     "BOOT_FAIL": "its node did not start",
     "DEADLINE": "its deadline has passed",
     "HELD": "its nodes failed to start it, again and again",
@@ -89,7 +89,7 @@ def reason_of(attempt: Attempt, log: Path | None) -> str:
     if cause is None and attempt.state == "FAILED":
         return _last_error(said) or _ending(attempt.exit_code)
     state = cause or attempt.state
-    meaning = _STATES.get(state, state.lower().replace("_", " "))
+    meaning = MEANINGS.get(state, state.lower().replace("_", " "))
     return f"{meaning} ({attempt.nodes})" if attempt.nodes else meaning
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamella.slurm.cost_table import JobCost, figure
-from lamella.stores.tables import write_table
+from lamella.slurm.cost_table import JobCost
+from lamella.stores.tables import write_table, written
 
 RULES_TABLE = Path("jobs/rules.tsv")
 """The table of the rules, below the results folder."""
@@ -225,9 +225,9 @@ def _row(rule: RuleCost) -> dict[str, object]:
         "node_hours": f"{rule.node_hours:.4f}",
         "core_hours": f"{rule.core_hours:.4f}",
         "gpu_hours": f"{rule.gpu_hours:.4f}",
-        "cpu_efficiency": figure(rule.cpu_efficiency, 3),
-        "max_rss_mib": figure(rule.max_rss_mib, 0),
-        "asked_mib": figure(rule.asked_mib, 0),
+        "cpu_efficiency": written(rule.cpu_efficiency, ".3f"),
+        "max_rss_mib": written(rule.max_rss_mib, ".0f"),
+        "asked_mib": written(rule.asked_mib, ".0f"),
         "hints": "; ".join(rule.hints),
     }
 

@@ -38,7 +38,7 @@ class SiteSettings(Settings):
     """Folder on each node's own disk for what ends with a job; absent: `$TMPDIR`, else `/tmp`."""
 
     container: Path | None = None
-    """Image that jobs run in, such as `/work/lamella.sif`, see `containers/`; absent: in none."""
+    """Image that jobs run in, such as `/shared/lamella.sif`, see `containers/`; absent: in none."""
 
     interface: str | None = None
     """Network interface by which nodes reach each other, such as `ib0`; absent: the usual one."""

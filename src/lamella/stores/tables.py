@@ -28,5 +28,10 @@ def read_table(path: Path) -> list[Row]:
     return [dict(zip(columns, line.split("\t"), strict=True)) for line in lines]
 
 
+def written(figure: float | None, form: str) -> str | None:
+    """Return a figure as a cell, in a form such as ``.3f``; an absent one stays absent."""
+    return None if figure is None else format(figure, form)
+
+
 def _cell(value: object) -> str:
     return "" if value is None else str(value).translate(_ESCAPES)

@@ -324,3 +324,19 @@ def test_a_signal_is_handled_after_openvino_has_let_its_models_go(results):
     command = [sys.executable, "-c", program, str(results.export_folder)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (0, "handled\n"), ended.stderr
+
+
+def test_torch_is_refused_after_tensorflow_instead_of_crashing(results):
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from lamella.engines.load import load_engine\n"
+        "from lamella.engines.settings import EngineName\n"
+        "load_engine(EngineName.TENSORFLOW, Path(sys.argv[1]), threads=1)\n"
+        "print('torch' in sys.modules)\n"
+        "load_engine(EngineName.TORCH, Path(sys.argv[1]), threads=1)\n"
+    )
+    command = [sys.executable, "-c", program, str(results.export_folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "False\n"), ended.stderr
+    assert "torch: torch crashes where TensorFlow was loaded before it. Load" in ended.stderr

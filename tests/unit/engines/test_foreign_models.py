@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch  # noqa: F401  # before TensorFlow: after it, it crashes
 from PIL import Image
 
 from lamella.engines.load import load_foreign_engine
@@ -47,12 +48,23 @@ def test_half_plus_two():
     assert answers.tolist() == [[2.5], [3.0], [4.5]]
 
 
-@pytest.mark.parametrize("name", [EngineName.ONNXRUNTIME, EngineName.OPENVINO])
-def test_a_file_says_of_free_axes_that_they_are_free(name, results):
-    engine = load_foreign_engine(name, results.export_folder / "onnx" / "model.onnx", threads=1)
+@pytest.mark.parametrize(
+    ("name", "file", "answers"),
+    [
+        (EngineName.ONNXRUNTIME, "onnx/model.onnx", "probabilities"),
+        (EngineName.OPENVINO, "onnx/model.onnx", "probabilities"),
+        (EngineName.OPENVINO, "openvino/model.xml", "probabilities"),
+        (EngineName.TENSORFLOW, "tensorflow/saved_model", "probabilities"),
+        # torch.export names outputs after the operation.
+        (EngineName.TORCH, "torch/model.pt2", "softmax"),
+    ],
+)
+def test_a_file_says_of_free_axes_that_they_are_free(name, file, answers, results):
+    engine = load_foreign_engine(name, results.export_folder / file, threads=1)
     (given,), (answer,) = engine.interface.inputs, engine.interface.outputs
     assert (given.name, given.dtype, given.shape) == ("patches", "uint8", (-1, 48, 48, 3))
-    assert (answer.name, answer.dtype, answer.shape) == ("probabilities", "float32", (-1, 2))
+    assert (answer.name, answer.dtype, answer.shape) == (answers, "float32", (-1, 2))
+    assert engine.infer(np.zeros((3, 48, 48, 3), dtype=np.uint8)).shape == (3, 2)
 
 
 def test_torchscript_does_not_say_what_it_takes_and_can_be_told(results):

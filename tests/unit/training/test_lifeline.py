@@ -38,7 +38,7 @@ def start_rank(launcher, **variables):
 
 @pytest.mark.parametrize("engine", ["APPTAINER", "SINGULARITY"])
 def test_rank_in_a_container_works_while_its_launcher_lives_and_ends_with_it(launcher, engine):
-    with start_rank(launcher, **{f"{engine}_CONTAINER": "/work/lamella.sif"}) as rank:
+    with start_rank(launcher, **{f"{engine}_CONTAINER": "/shared/lamella.sif"}) as rank:
         assert rank.stdout.readline() == "at work\n"
         assert rank.poll() is None
         launcher.kill()
@@ -49,7 +49,7 @@ def test_rank_in_a_container_works_while_its_launcher_lives_and_ends_with_it(lau
 def test_rank_in_a_container_ends_also_when_its_launcher_was_gone_before_it(launcher):
     launcher.kill()
     launcher.wait()
-    with start_rank(launcher, APPTAINER_CONTAINER="/work/lamella.sif") as rank:
+    with start_rank(launcher, APPTAINER_CONTAINER="/shared/lamella.sif") as rank:
         assert rank.wait(30) == -signal.SIGKILL
 
 

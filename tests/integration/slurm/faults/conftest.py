@@ -16,6 +16,21 @@ CHECKPOINT = "results/train/tiny/seed1/state/checkpoint.pt"
 LIMIT_S = 400.0
 """No run of these tests takes longer, whatever becomes of its job."""
 
+MARKS = (
+    *(pytest.mark.integration, pytest.mark.slurm, pytest.mark.alone, pytest.mark.faults),
+    pytest.mark.timeout(900),
+)
+
+
+# First, so that pytest chooses by them.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests of this folder."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            for mark in MARKS:
+                item.add_marker(mark)
+
 
 class Study:
     """A folder whose one training is run by Snakemake on the cluster."""
@@ -32,6 +47,15 @@ class Study:
         (folder / "results/mlflow").mkdir()
         (folder / "results/mlflow/ready.json").write_text("{}")
         self.configure(epochs=4)
+
+    def held_job(self) -> str:
+        """Return the number of the run's job, once SLURM holds it after a failed start."""
+        wait_for = self.trainings.wait_for
+        wait_for(lambda: self.jobs() or self.ended(), "a job")
+        (job,) = self.jobs()
+        held = "launch_failed_requeued_held"
+        wait_for(lambda: self.cluster.facts(job)["Reason"] == held, "a failed start")
+        return job
 
     def train_long(self) -> None:
         """Have the training last so long that something can happen to it."""

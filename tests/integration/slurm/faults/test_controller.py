@@ -8,14 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.slurm,
-    pytest.mark.alone,
-    pytest.mark.faults,
-    pytest.mark.timeout(900),
-]
-
 
 def has_ended(process: int) -> bool:
     """Return whether a process is gone, or dead and not buried yet."""

@@ -2,16 +2,6 @@
 
 import subprocess
 
-import pytest
-
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.slurm,
-    pytest.mark.alone,
-    pytest.mark.faults,
-    pytest.mark.timeout(900),
-]
-
 
 def test_full_disk_is_told_in_one_line_and_a_second_start_completes(study, mounted):
     results = study.folder / "results/train"

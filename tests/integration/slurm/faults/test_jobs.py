@@ -4,17 +4,6 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
-
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.slurm,
-    pytest.mark.alone,
-    pytest.mark.faults,
-    pytest.mark.timeout(900),
-]
-
-
 MORE_EACH_TIME = "3000 if attempt == 2 else 500"
 
 

@@ -4,16 +4,6 @@ import os
 import signal
 import subprocess
 
-import pytest
-
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.slurm,
-    pytest.mark.alone,
-    pytest.mark.faults,
-    pytest.mark.timeout(900),
-]
-
 
 def kill(run: "subprocess.Popen[bytes]") -> None:
     os.kill(run.pid, signal.SIGKILL)

@@ -3,16 +3,6 @@
 import subprocess
 from pathlib import Path
 
-import pytest
-
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.slurm,
-    pytest.mark.alone,
-    pytest.mark.faults,
-    pytest.mark.timeout(900),
-]
-
 REPOSITORY = Path(__file__).parents[4]
 
 
@@ -21,10 +11,6 @@ def bring_back(cluster, node: str) -> None:
     state = cluster.ask("sinfo", "--noheader", "--nodes", node, "--format", "%T")
     if state.startswith(("down", "drain")):
         cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
-
-
-def is_set_aside(cluster, job: str) -> bool:
-    return cluster.facts(job)["Reason"] == "launch_failed_requeued_held"
 
 
 def asked(study, job: str) -> str:
@@ -66,9 +52,7 @@ def test_job_that_a_node_could_not_start_is_released_and_the_run_ends_complete(
     spool = cluster.folder / "spool"
     with mounted(spool / "cpu1", "ro"), mounted(spool / "cpu2", "ro"):
         run = study.start()
-        study.trainings.wait_for(lambda: study.jobs() or study.ended(), "a job")
-        (job,) = study.jobs()
-        study.trainings.wait_for(lambda: is_set_aside(cluster, job), "a failed start")
+        job = study.held_job()
     assert study.end_of(run, hastening=job) == 0, study.said
     assert study.is_complete
     assert study.said.count("has been submitted") == 1
@@ -82,8 +66,7 @@ def test_job_that_no_node_can_start_is_told_so_in_one_line_and_a_second_start_co
     spool = cluster.folder / "spool"
     with mounted(spool / "cpu1", "ro"), mounted(spool / "cpu2", "ro"):
         run = study.start()
-        study.trainings.wait_for(lambda: study.jobs() or study.ended(), "a job")
-        (job,) = study.jobs()
+        job = study.held_job()
         # Snakemake asks less and less often.
         study.trainings.wait_for(lambda: asked(study, job).endswith("|CANCELLED"), "giving up")
         assert study.end_of(run) == 1

@@ -4,14 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.slurm,
-    pytest.mark.alone,
-    pytest.mark.faults,
-    pytest.mark.timeout(900),
-]
-
 REFUSED = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 
 

@@ -8,14 +8,6 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.slurm,
-    pytest.mark.alone,
-    pytest.mark.faults,
-    pytest.mark.timeout(900),
-]
-
 REPOSITORY = Path(__file__).parents[4]
 
 

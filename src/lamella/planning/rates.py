@@ -26,9 +26,12 @@ EXTRACT_S = {
 EXTRACT_PX = 224
 
 PREDICT_S = {
-    EngineName.ONNXRUNTIME: 2 / 299,
-    EngineName.OPENVINO: 2 / 315,
-    EngineName.TORCH: 2 / 144,
+    EngineName.ONNXRUNTIME: 2 / 569,
+    EngineName.OPENVINO: 2 / 588,
+    EngineName.TENSORFLOW: 2 / 407,
+    EngineName.TORCH: 2 / 274,
+    EngineName.TORCH_COMPILED: 2 / 355,
+    EngineName.TORCHSCRIPT: 2 / 278,
 }
 """Seconds of a core per patch of 64 pixels, ResNet-50 on two threads: "Engines"."""
 
@@ -82,7 +85,7 @@ def predict_rate(root: Path, run: str, engine: EngineName, size_px: int) -> Rate
     seconds = _seconds_per_patch(root / "predict" / run)
     if seconds is not None:
         return Rate(seconds, f"predict/{run}/timings.tsv")
-    # Of the others nothing is known before they were measured: torch is the slowest of these.
+    # Of the others nothing was measured yet: torch is the slowest of these.
     seconds = PREDICT_S.get(engine, PREDICT_S[EngineName.TORCH])
     return Rate(seconds * (size_px / PREDICT_PX) ** 2, "default")
 

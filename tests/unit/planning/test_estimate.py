@@ -42,7 +42,7 @@ def test_default_rates_give_hours_that_can_be_worked_out_by_hand(tmp_path):
     assert extract.disk_gib == pytest.approx(3.6e6 * (224 * 224 * 3 + 64) / 2**30)
     assert (extract.jobs, extract.patches, extract.gpu_hours) == (1, 3_600_000, 0.0)
     # 2/299 s at 64 pixels, 12.25 times the area at 224.
-    assert found["predict_slides thin"].core_hours == pytest.approx(1000 * 2 / 299 * 12.25)
+    assert found["predict_slides thin"].core_hours == pytest.approx(1000 * 2 / 569 * 12.25)
     train = found["train_model thin"]
     assert (train.jobs, train.patches) == (3, 3_600_000 * 6 // 10 * 10 * 3)
     hours = train.patches / 16.9 * (224 / 128) ** 2 / 3600
@@ -62,15 +62,15 @@ def test_workers_in_slurm_jobs_take_nodes_by_their_cores_and_are_renewed(tmp_pat
     # 1.4 core hours on 20 cores are 4.2 min, within the 8 min of a job.
     assert (segment.jobs, extract.jobs) == (4, 4)
     assert segment.node_hours == pytest.approx(segment.core_hours / 5)
-    # 1000 * 2/299 * 12.25 core hours are 245.8 min on 20 cores: 31 times 8 min.
+    # 1000 * 2/569 * 12.25 core hours are 129.2 min on 20 cores: 17 times 8 min.
     predict = found["predict_slides thin"]
-    assert predict.jobs == 4 * 31
-    assert predict.node_hours == pytest.approx(1000 * 2 / 299 * 12.25 / 5)
+    assert predict.jobs == 4 * 17
+    assert predict.node_hours == pytest.approx(1000 * 2 / 569 * 12.25 / 5)
 
     lines = list(estimate_lines(estimate(settings, SIZE, tmp_path), SIZE))
-    jobs = 4 + 4 + 124 + 11
+    jobs = 4 + 4 + 68 + 11
     assert (
-        f"with profiles/slurm Snakemake has {jobs} jobs submitted, 132 of them by stages over"
+        f"with profiles/slurm Snakemake has {jobs} jobs submitted, 76 of them by stages over"
         " slides, which run beside it"
     ) in lines
     assert (

@@ -49,7 +49,8 @@ class OpenVinoEngine(CheckedEngine):
     def version(cls, device: Device) -> str:
         """Return OpenVINO's version; see ``CheckedEngine``."""
         check_device(device)
-        return str(openvino.__version__)
+        # What follows names the commit and the branch.
+        return str(openvino.__version__).partition("-")[0]
 
 
 def _tensor(port: Any) -> TensorDescription:

@@ -12,6 +12,9 @@ class BenchmarkCase(StrEnum):
     """A workload."""
 
     PATCHES = "patches"
+    ULTRASOUND = "ultrasound"
+    CT = "ct"
+    WSI = "wsi"
 
 
 class Scenario(StrEnum):
@@ -30,8 +33,11 @@ TAILS = frozenset({Scenario.MULTI_STREAM, Scenario.SERVER})
 class BenchmarkSettings(Settings):
     """Which workloads are measured on which engines, and how often."""
 
-    cases: tuple[BenchmarkCase, ...] = tuple(BenchmarkCase)
-    """Workloads; `patches`: the patch classifier on patches that lie in memory."""
+    cases: tuple[BenchmarkCase, ...] = (BenchmarkCase.PATCHES,)
+    """Workloads; `patches`: the patch classifier on patches that lie in memory; `ultrasound`: a
+    stream of frames is segmented; `ct`: a volume, by patches that are stitched; `wsi`: a slide is
+    classified by patches, from the file to the heatmap. The last three have networks of their own,
+    see section `workloads`."""
 
     engines: tuple[EngineName, ...] = USUAL_ENGINES
     """Engines; one that is unavailable gets a row that says why."""

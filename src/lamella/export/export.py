@@ -20,12 +20,10 @@ from lamella.export.description import (
     model_files,
     write_description,
 )
-from lamella.export.onnx_file import write_onnx
-from lamella.export.openvino_ir import write_openvino
-from lamella.export.program import example_patches, trace_program, write_program
-from lamella.export.saved_model import write_keras_saved_model, write_saved_model
+from lamella.export.formats import write_formats
+from lamella.export.program import example_patches, trace_program
+from lamella.export.saved_model import write_keras_saved_model
 from lamella.export.settings import ExportSettings
-from lamella.export.torchscript import write_torchscript
 from lamella.models.interface import (
     EXAMPLE_NAME,
     INPUT_NAME,
@@ -106,34 +104,24 @@ def _write_models(
     onnx2tf: Sequence[Path],
 ) -> ModelDescription:
     """Write every format, and return the description of the ONNX model."""
-    paths = {stored: folder / stored / MODEL_FILES[stored] for stored in ModelFormat}
     outputs = [OUTPUT_NAMES[chosen.trained.kind]]
     examples = (example_patches(chosen.trained.patch_px),)
     program = trace_program(chosen.trained.inference(), examples)
-    # First, for others are made of it.
-    write_onnx(
-        paths[ModelFormat.ONNX],
+    keras = chosen.trained.run.framework is Framework.TENSORFLOW
+    write_formats(
+        folder,
         program,
+        [stored for stored in formats if not (keras and stored is ModelFormat.TENSORFLOW)],
         opset=settings.opset,
         inputs=[INPUT_NAME],
         outputs=outputs,
+        onnx2tf=onnx2tf,
     )
-    for stored in formats:
-        match stored:
-            case ModelFormat.ONNX:
-                pass
-            case ModelFormat.TORCH:
-                write_program(paths[stored], program)
-            case ModelFormat.TORCHSCRIPT:
-                write_torchscript(paths[stored], program)
-            case ModelFormat.OPENVINO:
-                write_openvino(paths[stored], paths[ModelFormat.ONNX])
-            case ModelFormat.TENSORFLOW if chosen.trained.run.framework is Framework.TENSORFLOW:
-                write_keras_saved_model(paths[stored], chosen.candidate.metrics)
-            case ModelFormat.TENSORFLOW:
-                python = Path(onnx2tf[0].read_text(encoding="utf-8").strip())
-                onnx_file = paths[ModelFormat.ONNX]
-                write_saved_model(paths[stored], onnx_file, python=python)
+    if keras and ModelFormat.TENSORFLOW in formats:
+        write_keras_saved_model(
+            folder / ModelFormat.TENSORFLOW / MODEL_FILES[ModelFormat.TENSORFLOW],
+            chosen.candidate.metrics,
+        )
     described = {stored: _describe(chosen, folder, settings, stored) for stored in formats}
     return described[ModelFormat.ONNX]
 

@@ -1,0 +1,54 @@
+"""The workload ``ultrasound``: a stream of frames is segmented, one after another."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lamella.engines.engine import CheckedEngine
+from lamella.workloads.stages import Stage, StageClock
+
+_EXAMPLES = 8
+
+
+class Clip:
+    """Frames in memory.
+
+    Args:
+        file: ``(n, height, width)`` uint8.
+        frame_px: Edge length of a frame as the network sees it.
+    """
+
+    def __init__(self, file: Path, frame_px: int) -> None:
+        self._frames: NDArray[np.uint8] = np.load(file)
+        self._frame_px = frame_px
+        self.items = len(self._frames)
+
+    def examples(self) -> NDArray[np.uint8]:
+        """Return frames of the whole clip, ``(n, frame_px, frame_px)``."""
+        places = np.linspace(0, self.items - 1, min(_EXAMPLES, self.items)).astype(np.int64)
+        return np.stack([self._resized(self._frames[place]) for place in places])
+
+    def run(self, engine: CheckedEngine, clock: StageClock, *, batch_size: int) -> NDArray[Any]:
+        """Return the class of every pixel of every frame, ``(n, frame_px, frame_px)`` uint8.
+
+        Args:
+            engine: A loaded engine.
+            clock: Gets the times.
+            batch_size: Frames come one at a time: 1.
+        """
+        labels = np.empty((self.items, self._frame_px, self._frame_px), dtype=np.uint8)
+        for number, frame in enumerate(self._frames):
+            with clock.timed(Stage.NN_INPUT):
+                batch = self._resized(frame)[None]
+            with clock.timed(Stage.NN_INFERENCE):
+                answer = engine.infer(batch)
+            with clock.timed(Stage.NN_OUTPUT):
+                labels[number] = answer[0].argmax(axis=-1)
+        return labels
+
+    def _resized(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        edge = self._frame_px
+        return np.asarray(Image.fromarray(frame).resize((edge, edge), Image.Resampling.BILINEAR))

@@ -1,0 +1,91 @@
+"""Write the network of a workload in the formats of the engines."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lamella.benchmark.settings import BenchmarkCase
+from lamella.engines.load import FORMATS
+from lamella.engines.settings import EngineName
+from lamella.export.description import ModelFormat, model_digest, model_files
+from lamella.export.formats import write_formats
+from lamella.export.program import trace_program
+from lamella.workloads.exported import REFERENCE_NAME, ExportedNetwork, write_answers
+from lamella.workloads.inputs import open_input
+from lamella.workloads.networks import INPUT, OUTPUT, workload_network
+from lamella.workloads.settings import WorkloadSettings
+from lamella.workloads.workload import open_workload
+
+_log = logging.getLogger(__name__)
+
+NOT_WRITTEN = {
+    BenchmarkCase.ULTRASOUND: frozenset({ModelFormat.TENSORFLOW}),
+    BenchmarkCase.CT: frozenset({ModelFormat.TENSORFLOW}),
+}
+"""Formats that a workload's network cannot be written in: onnx2tf 2.x does not translate the
+transposed convolutions of a U-Net for batches of any length."""
+
+
+def workload_formats(case: BenchmarkCase, engines: Iterable[EngineName]) -> list[ModelFormat]:
+    """Return the formats that engines read and the network of a workload can be written in."""
+    wanted = {ModelFormat.ONNX, *(FORMATS[engine] for engine in engines)}
+    return [each for each in ModelFormat if each in wanted - NOT_WRITTEN.get(case, frozenset())]
+
+
+def export_workload(
+    *,
+    case: BenchmarkCase,
+    prepared: Path,
+    output: Path,
+    formats: Sequence[ModelFormat],
+    opset: int,
+    settings: WorkloadSettings,
+    onnx2tf: Sequence[Path] = (),
+) -> None:
+    """Write a workload's network, and its answers to a few examples.
+
+    Args:
+        case: The workload.
+        prepared: ``input.json`` of ``prepare_workload``.
+        output: ``network.json``; each format gets a folder beside it.
+        formats: What is written; ONNX is among them.
+        opset: ONNX operator set.
+        settings: Seed and size.
+        onnx2tf: The file that names the Python of onnx2tf's environment, where a SavedModel is
+            written; else nothing.
+
+    Raises:
+        StoreError: the prepared input is another one.
+        ExportError: a format cannot be written.
+    """
+    examples = open_workload(case, open_input(prepared), settings).examples()
+    made = workload_network(case, examples, settings.seed)
+    folder = output.parent
+    # Two rows: a length of 1 would be taken for a fixed one.
+    two = torch.from_numpy(np.concatenate([examples[:1]] * 2))
+    program = trace_program(made.network, (two,))
+    write_formats(
+        folder, program, formats, opset=opset, inputs=[INPUT], outputs=[OUTPUT], onnx2tf=onnx2tf
+    )
+    write_answers(folder / REFERENCE_NAME, examples, _answers(made.network, examples))
+    files = {stored: model_files(folder / stored, stored) for stored in formats}
+    ExportedNetwork(
+        case=case,
+        seed=settings.seed,
+        parameters=made.parameters,
+        interface=made.interface,
+        digests={stored: model_digest(folder / stored, files[stored]) for stored in formats},
+        files=files,
+    ).write(output)
+    _log.info("%s: %.1f million weights as %s", case, made.parameters / 1e6, ", ".join(formats))
+
+
+def _answers(network: torch.nn.Module, examples: NDArray[np.generic]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        # One at a time: those of volumes are large.
+        rows = [network(torch.from_numpy(examples[row : row + 1])) for row in range(len(examples))]
+    return torch.cat(rows).numpy()

@@ -1,0 +1,82 @@
+"""``results/benchmark/{case}/network.json``: the network of a workload, in several formats."""
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from lamella.benchmark.settings import BenchmarkCase
+from lamella.errors import StoreError
+from lamella.export.description import MODEL_FILES, ModelFormat, ModelInterface, model_digest
+from lamella.stores.atomic import replacing
+from lamella.stores.json_files import read_json, write_json
+
+NETWORK_NAME = "network.json"
+"""Name of the description of a workload's network."""
+
+REFERENCE_NAME = "reference.npz"
+"""Examples and the network's answers to them, beside ``network.json``."""
+
+
+class ExportedNetwork(BaseModel):
+    """A network with seeded weights, and where its formats are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    case: BenchmarkCase
+    """The workload."""
+    seed: int
+    """Seed of the weights."""
+    parameters: int
+    """Number of weights."""
+    interface: ModelInterface
+    """Input and output of every format."""
+    digests: dict[ModelFormat, str]
+    """SHA-256 of the model in each format, as in ``model.json`` of a trained network."""
+    files: dict[ModelFormat, tuple[str, ...]]
+    """The files that it covers, relative to the folder of the format."""
+
+    def write(self, path: Path) -> None:
+        """Write it in one step."""
+        write_json(path, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Return what ``write`` wrote."""
+        return cls.model_validate(read_json(path))
+
+    def open(self, folder: Path, stored: ModelFormat) -> Path:
+        """Return what a program opens, checked.
+
+        Args:
+            folder: Where ``network.json`` is.
+            stored: The format.
+
+        Raises:
+            StoreError: the model is missing, or not the one that was described.
+        """
+        path = folder / stored / MODEL_FILES[stored]
+        remedy = f"Delete {folder / NETWORK_NAME} and run `snakemake benchmark` again"
+        try:
+            found = model_digest(path.parent, self.files[stored])
+        except OSError as error:
+            raise StoreError("the model is missing", str(path), remedy) from error
+        if found != self.digests[stored]:
+            raise StoreError("the model is damaged or another one", str(path), remedy)
+        return path
+
+
+def write_answers(
+    path: Path, examples: NDArray[np.generic], probabilities: NDArray[np.float32]
+) -> None:
+    """Write examples and the network's answers in one step."""
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, examples=examples, probabilities=probabilities)
+
+
+def read_answers(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float32]]:
+    """Return examples and answers."""
+    with np.load(path) as stored:
+        return stored["examples"], stored["probabilities"]

@@ -1,0 +1,146 @@
+"""Run a workload on one engine, again and again."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamella.benchmark.host import others_cpu_share, own_memory_mib, read_cpu_times
+from lamella.benchmark.settings import BenchmarkSettings
+from lamella.engines.agreement import largest_difference
+from lamella.engines.engine import CheckedEngine
+from lamella.engines.load import engine_version, load_foreign_engine
+from lamella.engines.settings import EngineName
+from lamella.export.description import ModelInterface
+from lamella.workloads.cell import Mode, RunTimes, WorkloadMeasurement, WorkloadRuns
+from lamella.workloads.settings import WorkloadSettings
+from lamella.workloads.slide import WholeSlide
+from lamella.workloads.stages import StageClock
+from lamella.workloads.workload import Workload
+
+_MS_PER_S = 1e3
+_NS_PER_MS = 1e6
+
+Run = Callable[..., NDArray[Any]]
+Answers = tuple[NDArray[Any], NDArray[np.float32]]
+"""Examples, and the network's answers to them."""
+
+
+def measure_workload(
+    workload: Workload,
+    name: EngineName,
+    model: Path,
+    interface: ModelInterface,
+    *,
+    answers: Answers,
+    benchmark: BenchmarkSettings,
+    settings: WorkloadSettings,
+) -> WorkloadMeasurement:
+    """Import and load an engine, compare its answers, and time whole runs.
+
+    Args:
+        workload: What is run.
+        name: The engine.
+        model: The network, in the engine's format.
+        interface: Its input and output.
+        answers: Examples with the network's answers.
+        benchmark: Device and threads.
+        settings: How often it is run.
+
+    Raises:
+        EngineUnavailableError: the engine is not available, or cannot load the model.
+    """
+    began = time.perf_counter()
+    version = engine_version(name, benchmark.device)
+    imported = time.perf_counter()
+    engine = load_foreign_engine(
+        name, model, interface=interface, device=benchmark.device, threads=benchmark.threads
+    )
+    loaded = time.perf_counter()
+    examples, expected = answers
+    engine.run((examples[:1],))
+    called = time.perf_counter()
+    # One at a time, as most runs do: those of volumes are large.
+    found = np.concatenate([engine.run((each[None],))[0] for each in examples])
+    before = read_cpu_times()
+    kinds = [
+        kind
+        for batch_size in _batch_sizes(workload, settings)
+        for kind in _kinds(workload, engine, batch_size, settings)
+    ]
+    return WorkloadMeasurement(
+        version=version,
+        import_ms=(imported - began) * _MS_PER_S,
+        load_ms=(loaded - imported) * _MS_PER_S,
+        first_call_ms=(called - loaded) * _MS_PER_S,
+        peak_rss_mib=own_memory_mib("VmHWM"),
+        others_cpu_share=others_cpu_share(before, read_cpu_times()),
+        max_abs_difference=largest_difference(found, expected),
+        label_agreement=float(np.mean(found.argmax(axis=-1) == expected.argmax(axis=-1))),
+        kinds=tuple(kinds),
+    )
+
+
+def _batch_sizes(workload: Workload, settings: WorkloadSettings) -> Sequence[int]:
+    return settings.batch_sizes if isinstance(workload, WholeSlide) else (1,)
+
+
+def _kinds(
+    workload: Workload, engine: CheckedEngine, batch_size: int, settings: WorkloadSettings
+) -> list[WorkloadRuns]:
+    """Measure every kind of run; they take turns, so that a slower machine slows all."""
+    modes: dict[Mode, Run] = {Mode.SEQUENTIAL: workload.run}
+    if isinstance(workload, WholeSlide):
+        modes[Mode.OVERLAPPED] = workload.run_overlapped
+    runs: dict[Mode, list[RunTimes]] = {mode: [] for mode in modes}
+    differences = dict.fromkeys(modes, 0.0)
+    first: NDArray[Any] | None = None
+    for number in range(settings.warmup + settings.iterations):
+        for mode, run in modes.items():
+            times, result = _timed(run, engine, batch_size)
+            first = result if first is None else first
+            differences[mode] = max(differences[mode], result_difference(result, first))
+            if number >= settings.warmup:
+                runs[mode].append(times)
+    assert first is not None, "there is a warm-up"
+    return [
+        WorkloadRuns(
+            mode=mode,
+            batch_size=batch_size,
+            runs=tuple(runs[mode]),
+            of_labels=bool(np.issubdtype(first.dtype, np.integer)),
+            result_difference=differences[mode],
+        )
+        for mode in modes
+    ]
+
+
+def _timed(run: Run, engine: CheckedEngine, batch_size: int) -> tuple[RunTimes, NDArray[Any]]:
+    clock = StageClock()
+    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+    result = run(engine, clock, batch_size=batch_size)
+    wall, cpu = time.perf_counter_ns() - wall, time.process_time_ns() - cpu
+    times = RunTimes(total_ms=wall / _NS_PER_MS, cpu_ms=cpu / _NS_PER_MS, stages=clock.times())
+    return times, result
+
+
+def result_difference(result: NDArray[Any], first: NDArray[Any]) -> float:
+    """Return how far two results of one workload differ.
+
+    Args:
+        result: Of labels any shape; of probabilities NaN where nothing was asked.
+        first: The other one, of the same shape.
+
+    Returns:
+        Of labels the share that is another one; of probabilities the largest difference, infinite
+        where one of the two has an answer alone.
+    """
+    if np.issubdtype(result.dtype, np.integer):
+        return float(np.mean(result != first))
+    if (np.isnan(result) != np.isnan(first)).any():
+        return float("inf")
+    asked = ~np.isnan(result)
+    return float(np.abs(result[asked] - first[asked]).max(initial=0.0))

@@ -1,0 +1,57 @@
+"""How large the workloads are, and on what they run."""
+
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from lamella.settings import Settings
+
+
+class WorkloadSize(StrEnum):
+    """How much work a workload is."""
+
+    SMALL = "small"
+    PAPER = "paper"
+
+
+class WorkloadSettings(Settings):
+    """The workloads of `benchmark.cases`, except `patches`."""
+
+    size: WorkloadSize = WorkloadSize.SMALL
+    """`paper`: a clip of 171 frames, a volume of 305 x 512 x 512, a slide of 52,000 x 43,000
+    pixels, as Smistad et al. 2019 had; `small`: some seconds for each on two cores, not
+    comparable."""
+
+    frames: Path | None = None
+    """Of `ultrasound`, a clip that FFmpeg reads; absent: drawn. It is repeated or cut to length."""
+
+    volume: Path | None = None
+    """Of `ct`, a volume in Hounsfield units as NIfTI; absent: drawn. It is repeated or cut to
+    size."""
+
+    slide: Path | None = None
+    """Of `wsi`, a slide of any size; absent: drawn, of the paper's size in some 20 minutes on two
+    cores."""
+
+    batch_sizes: tuple[int, ...] = Field(default=(1, 16), min_length=1)
+    """Of `wsi`, patches per call, each at least 1 and another one."""
+
+    readers: int = Field(default=2, ge=1)
+    """Of `wsi`, threads that read patches while the engine computes."""
+
+    warmup: int = Field(default=1, ge=1)
+    """Runs of a workload before the measured ones."""
+
+    iterations: int = Field(default=10, ge=1)
+    """Measured runs; below 10 results are not comparable."""
+
+    seed: int = Field(default=0, ge=0)
+    """Seed of the networks' weights and of what is drawn."""
+
+    @field_validator("batch_sizes")
+    @classmethod
+    def _batches_differ(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if min(sizes) < 1 or len(set(sizes)) < len(sizes):
+            raise ValueError("batches hold at least 1 patch, and each another number")
+        return sizes

@@ -29,6 +29,7 @@ from lamella.slurm.settings import Launcher, SiteSettings
 from lamella.tissue.settings import TissueMethod, TissueSettings
 from lamella.tracking.settings import TrackingSettings
 from lamella.training.settings import Backend, TrainingSettings
+from lamella.workloads.settings import WorkloadSettings
 
 _Location = tuple[str | int, ...]
 
@@ -74,6 +75,9 @@ class Config(Settings):
 
     benchmark: BenchmarkSettings = BenchmarkSettings()
     """Which inference engines are compared, and how."""
+
+    workloads: WorkloadSettings = WorkloadSettings()
+    """How large the benchmark's workloads are, and on what they run."""
 
     tracking: TrackingSettings = TrackingSettings()
     """Where runs are recorded."""

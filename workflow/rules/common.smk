@@ -20,6 +20,7 @@ from lamella import (
     slides,
     tissue,
     training,
+    workloads,
 )
 from lamella import report as report_room  # "report" is a word of Snakemake's
 from lamella.config import load_config, load_slides
@@ -95,6 +96,7 @@ SEEDS = SETTINGS.training.seeds
 ENGINES = [engine.value for engine in SETTINGS.benchmark.engines]
 FORMATS = [str(each) for each in formats_read(SETTINGS.parity.engines)]
 CASES = [case.value for case in SETTINGS.benchmark.cases]
+WORKLOADS = [case for case in CASES if case != "patches"]
 BENCHMARK_RUN = SETTINGS.benchmark.run or RUNS[0]
 
 
@@ -112,6 +114,12 @@ def translated_by(wildcards):
     return (
         ["results/export/onnx2tf.txt"] if is_torch and "tensorflow" in FORMATS else []
     )
+
+
+def translated_workload(case):
+    """List what writes the network of a workload for TensorFlow; those of U-Nets are not."""
+    wanted = case == "wsi" and "tensorflow" in ENGINES
+    return ["results/export/onnx2tf.txt"] if wanted else []
 
 
 def learned_slide_table(wildcards):
@@ -183,6 +191,7 @@ localrules:
     split_cohort,
     summarise_runs,
     summarise_benchmark,
+    summarise_workloads,
     check_failures,
 
 

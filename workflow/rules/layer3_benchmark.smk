@@ -3,6 +3,8 @@
 Reads    results/export/{run}/, results/patches/index.parquet
 Writes   results/benchmark/{case}/{engine}.json, results/benchmark/summary.tsv,
          results/benchmark/scenarios.tsv
+         results/workloads/{case}/ (what a workload works on, and its network)
+         results/benchmark/workloads.tsv, with pictures beside it
 """
 
 
@@ -19,6 +21,8 @@ rule benchmark_engine:
         result="results/benchmark/{case}/{engine}.json",
     log:
         "results/logs/benchmark_engine/{case}/{engine}.log",
+    wildcard_constraints:
+        case="patches",
     # On one machine all of its cores, so that nothing else runs beside a measurement. On a cluster
     # there is no such number: none before the job starts, in the job that of the whole node.
     threads:
@@ -41,7 +45,9 @@ rule summarise_benchmark:
     """Put the engines side by side."""
     input:
         results=expand(
-            "results/benchmark/{case}/{engine}.json", case=CASES, engine=ENGINES
+            "results/benchmark/{case}/{engine}.json",
+            case=[case for case in CASES if case == "patches"],
+            engine=ENGINES,
         ),
     output:
         summary="results/benchmark/summary.tsv",
@@ -52,3 +58,94 @@ rule summarise_benchmark:
         revision=benchmark.REVISION,
     script:
         "../../scripts/benchmark/summarise_benchmark.py"
+
+
+rule prepare_workload:
+    """Lay out what a workload works on."""
+    input:
+        given=lambda wildcards: SETTINGS.workloads.given(wildcards.case),
+    output:
+        prepared="results/workloads/{case}/input.json",
+    log:
+        "results/logs/prepare_workload/{case}.log",
+    resources:
+        **at_site(Device.CPU),
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=SETTINGS.site.within_limit(120),
+    params:
+        settings=SETTINGS.workloads.as_params(),
+        revision=workloads.REVISION,
+    script:
+        "../../scripts/benchmark/prepare_workload.py"
+
+
+rule export_workload:
+    """Write the network of a workload in the formats of the engines."""
+    input:
+        prepared="results/workloads/{case}/input.json",
+        onnx2tf=lambda wildcards: translated_workload(wildcards.case),
+    output:
+        network="results/workloads/{case}/network.json",
+        reference="results/workloads/{case}/reference.npz",
+    log:
+        "results/logs/export_workload/{case}.log",
+    resources:
+        **at_site(Device.CPU),
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=SETTINGS.site.within_limit(30),
+    params:
+        engines=ENGINES,
+        opset=SETTINGS.export.opset,
+        settings=SETTINGS.workloads.as_params(),
+        revision=workloads.REVISION,
+    script:
+        "../../scripts/benchmark/export_workload.py"
+
+
+rule time_workload:
+    """Time one workload on one engine, its stages apart."""
+    input:
+        prepared="results/workloads/{case}/input.json",
+        network="results/workloads/{case}/network.json",
+        reference="results/workloads/{case}/reference.npz",
+        tracking=ancient("results/mlflow/ready.json"),
+    output:
+        result="results/benchmark/{case}/{engine}.json",
+        table="results/benchmark/{case}/{engine}.csv",
+    log:
+        "results/logs/time_workload/{case}/{engine}.log",
+    wildcard_constraints:
+        case="ultrasound|ct|wsi",
+    # As for benchmark_engine: nothing else runs beside a measurement.
+    threads:
+        (not workflow.remote_exec and workflow.resource_settings.cores)
+        or SETTINGS.benchmark.threads
+    resources:
+        **at_site(SETTINGS.benchmark.device),
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=SETTINGS.site.within_limit(480),
+    params:
+        folder=subpath(input.prepared, parent=True),
+        limit=SETTINGS.parity.limit,
+        benchmark=SETTINGS.benchmark.as_params(),
+        settings=SETTINGS.workloads.as_params(),
+        tracking=without_replanning(SETTINGS.tracking),
+        revision=workloads.REVISION,
+    script:
+        "../../scripts/benchmark/time_workload.py"
+
+
+rule summarise_workloads:
+    """Put the workloads of all engines side by side, as tables and as pictures."""
+    input:
+        results=expand(
+            "results/benchmark/{case}/{engine}.json", case=WORKLOADS, engine=ENGINES
+        ),
+    output:
+        summary="results/benchmark/workloads.tsv",
+    log:
+        "results/logs/summarise_workloads.log",
+    params:
+        revision=workloads.REVISION,
+    script:
+        "../../scripts/benchmark/summarise_workloads.py"

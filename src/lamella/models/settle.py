@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-_SPREAD = 2.0
+_SPREAD = 1.0
 _LAST = (nn.Linear, nn.Conv2d, nn.Conv3d)
 
 
@@ -14,7 +14,7 @@ def settle(network: nn.Module, images: Tensor) -> None:
     Left as they are drawn, deep networks answer the same to everything, or beyond what 32 bits
     hold; either hides errors of an engine. The batch normalisation gets the statistics of the
     images, and the last layer is scaled until the logits of every class have mean 0 and standard
-    deviation 2. The network is left in evaluation mode.
+    deviation 1. The network is left in evaluation mode.
 
     Args:
         network: From images to logits ``(n, classes, …)``; its last layer is linear or a

@@ -41,7 +41,7 @@ def export_workload(
     case: BenchmarkCase,
     prepared: Path,
     output: Path,
-    formats: Sequence[ModelFormat],
+    engines: Sequence[EngineName],
     opset: int,
     settings: WorkloadSettings,
     onnx2tf: Sequence[Path] = (),
@@ -52,7 +52,7 @@ def export_workload(
         case: The workload.
         prepared: ``input.json`` of ``prepare_workload``.
         output: ``network.json``; each format gets a folder beside it.
-        formats: What is written; ONNX is among them.
+        engines: Engines whose formats are written, as far as they can be; ONNX in any case.
         opset: ONNX operator set.
         settings: Seed and size.
         onnx2tf: The file that names the Python of onnx2tf's environment, where a SavedModel is
@@ -64,7 +64,7 @@ def export_workload(
     """
     examples = open_workload(case, open_input(prepared), settings).examples()
     made = workload_network(case, examples, settings.seed)
-    folder = output.parent
+    folder, formats = output.parent, workload_formats(case, engines)
     # Two rows: a length of 1 would be taken for a fixed one.
     two = torch.from_numpy(np.concatenate([examples[:1]] * 2))
     program = trace_program(made.network, (two,))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from lamella.benchmark.settings import BenchmarkCase
 from lamella.settings import Settings
 
 
@@ -55,3 +56,13 @@ class WorkloadSettings(Settings):
         if min(sizes) < 1 or len(set(sizes)) < len(sizes):
             raise ValueError("batches hold at least 1 patch, and each another number")
         return sizes
+
+    def given(self, case: BenchmarkCase) -> list[Path]:
+        """Return the file that is given for a workload, if any."""
+        files = {
+            BenchmarkCase.ULTRASOUND: self.frames,
+            BenchmarkCase.CT: self.volume,
+            BenchmarkCase.WSI: self.slide,
+        }
+        found = files[BenchmarkCase(case)]
+        return [found] if found else []

@@ -1,0 +1,13 @@
+"""Put the workloads of all engines side by side, as tables and as pictures."""
+
+from pathlib import Path
+
+from lamella.logs import start_job_log
+from lamella.workloads.summarise import summarise_workloads
+
+if __name__ == "__main__":
+    start_job_log(snakemake.log[0])
+    summarise_workloads(
+        results=[Path(path) for path in snakemake.input.results],
+        output=Path(snakemake.output.summary),
+    )

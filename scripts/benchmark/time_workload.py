@@ -1,0 +1,23 @@
+"""Time one workload on one engine, its stages apart."""
+
+from pathlib import Path
+
+from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
+from lamella.engines.settings import EngineName
+from lamella.logs import start_job_log
+from lamella.tracking.settings import TrackingSettings
+from lamella.workloads.settings import WorkloadSettings
+from lamella.workloads.time import time_workload
+
+if __name__ == "__main__":
+    start_job_log(snakemake.log[0])
+    time_workload(
+        case=BenchmarkCase(snakemake.wildcards.case),
+        engine=EngineName(snakemake.wildcards.engine),
+        folder=Path(snakemake.params.folder),
+        output=Path(snakemake.output.result),
+        limit=snakemake.params.limit,
+        benchmark=BenchmarkSettings(**snakemake.params.benchmark),
+        settings=WorkloadSettings(**snakemake.params.settings),
+        tracking=TrackingSettings(**snakemake.params.tracking),
+    )

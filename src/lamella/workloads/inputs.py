@@ -26,6 +26,10 @@ _log = logging.getLogger(__name__)
 INPUT_NAME = "input.json"
 """Name of what says what a workload works on."""
 
+_NIFTI_FAULTS = (
+    *(OSError, ValueError, nibabel.wrapstruct.WrapStructError),
+    *(nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError),
+)
 _ARRAY = "input.npy"
 _SLIDE = "slide.svs"
 _DRAWN_MPP = 0.25
@@ -124,7 +128,7 @@ def read_volume(path: Path) -> NDArray[np.int16]:
     try:
         stored = nibabel.Nifti1Image.from_filename(path)
         values = np.asanyarray(stored.dataobj)
-    except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
+    except _NIFTI_FAULTS as error:
         raise _unreadable(path, str(error)) from error
     if values.ndim != 3:
         raise _unreadable(path, f"it has {values.ndim} dimensions, not 3")

@@ -100,7 +100,7 @@ def _kinds(
     first: NDArray[Any] | None = None
     for number in range(settings.warmup + settings.iterations):
         for mode, run in modes.items():
-            times, result = _timed(run, engine, batch_size)
+            times, result = timed(run, engine, batch_size)
             first = result if first is None else first
             differences[mode] = max(differences[mode], result_difference(result, first))
             if number >= settings.warmup:
@@ -118,7 +118,8 @@ def _kinds(
     ]
 
 
-def _timed(run: Run, engine: CheckedEngine, batch_size: int) -> tuple[RunTimes, NDArray[Any]]:
+def timed(run: Run, engine: CheckedEngine, batch_size: int) -> tuple[RunTimes, NDArray[Any]]:
+    """Run a workload once, and return its times and its result."""
     clock = StageClock()
     cpu, wall = time.process_time_ns(), time.perf_counter_ns()
     result = run(engine, clock, batch_size=batch_size)

@@ -32,8 +32,7 @@ class WorkloadSettings(Settings):
     size."""
 
     slide: Path | None = None
-    """Of `wsi`, a slide of any size; absent: drawn, of the paper's size in some 20 minutes on two
-    cores."""
+    """Of `wsi`, a slide of any size; absent: drawn."""
 
     batch_sizes: tuple[int, ...] = Field(default=(1, 16), min_length=1)
     """Of `wsi`, patches per call, each at least 1 and another one."""

@@ -1,7 +1,8 @@
 """The workload ``wsi``: a slide is classified by patches, from the file to the heatmap."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ from numpy.typing import NDArray
 
 from lamella.datasets.read_ahead import ReadAhead
 from lamella.engines.engine import CheckedEngine
+from lamella.errors import StoreError
 from lamella.slides.reader import SlideReader
 from lamella.slides.settings import DEFAULT_READING
 from lamella.tissue.methods import distance_tissue
 from lamella.units import Level0Pixels
 from lamella.workloads.grid import Cells, tissue_cells
 from lamella.workloads.stages import Stage, StageClock
+
+Places = NDArray[np.int64]
+"""``(n,)`` places of patches among the chosen cells."""
 
 _EXAMPLES = 16
 _OVERVIEW_CELL = 32
@@ -28,23 +33,32 @@ class WholeSlide:
         file: The slide; patches are read from level 0.
         patch_px: Edge length of a patch.
         readers: Threads that read patches in ``run_overlapped``, each with a reader of its own.
+
+    Raises:
+        StoreError: the slide shows no tissue.
+        SlideUnreadableError: it cannot be read.
     """
 
     def __init__(self, file: Path, patch_px: int, *, readers: int) -> None:
         self._file = file
         self._patch_px = patch_px
         self._readers = readers
-        self._of_thread = threading.local()
-        self.items = len(self._cells(StageClock()).x)
+        with closing(_ReaderOfThread(file)) as reader:
+            self.items = len(self._cells(reader(), StageClock()).x)
+        if not self.items:
+            raise StoreError(
+                "the slide shows no tissue", str(file), "Name another one in `workloads.slide`"
+            )
 
     def examples(self) -> NDArray[np.uint8]:
         """Return patches of the whole slide, ``(n, patch_px, patch_px, 3)``."""
-        cells = self._cells(StageClock())
         places = np.linspace(0, self.items - 1, min(_EXAMPLES, self.items)).astype(np.int64)
-        return self._batch(cells, places, StageClock())
+        with closing(_ReaderOfThread(self._file)) as reader:
+            cells = self._cells(reader(), StageClock())
+            return self._batch(reader, cells, places, StageClock())
 
     def run(self, engine: CheckedEngine, clock: StageClock, *, batch_size: int) -> NDArray[Any]:
-        """Return the heatmap, one thing after another.
+        """Return the heatmap, one thing after another; the slide is opened first.
 
         Args:
             engine: A loaded engine.
@@ -54,40 +68,41 @@ class WholeSlide:
         Returns:
             ``[row, column, class]`` float32 of the grid's cells, NaN where no tissue is.
         """
-        cells = self._cells(clock)
-        places = list(_batches(cells, batch_size))
-        batches = (self._batch(cells, each, clock) for each in places)
-        return self._classify(engine, clock, cells, zip(places, batches, strict=True))
+        with closing(_ReaderOfThread(self._file)) as reader:
+            cells = self._cells(reader(), clock)
+            places = _batches(cells, batch_size)
+            batches = (self._batch(reader, cells, each, clock) for each in places)
+            return self._classify(engine, clock, cells, zip(places, batches, strict=True))
 
     def run_overlapped(
         self, engine: CheckedEngine, clock: StageClock, *, batch_size: int
     ) -> NDArray[Any]:
         """Return the same heatmap; patches are read by threads while the engine computes."""
-        cells = self._cells(clock)
-        places = list(_batches(cells, batch_size))
-        ahead = ReadAhead(
-            lambda each: self._batch(cells, each, clock), places, threads=self._readers
-        )
-        return self._classify(engine, clock, cells, zip(places, ahead, strict=True))
+        with closing(_ReaderOfThread(self._file)) as reader:
+            cells = self._cells(reader(), clock)
+            places = _batches(cells, batch_size)
+            ahead = ReadAhead(
+                lambda each: self._batch(reader, cells, each, clock),
+                places,
+                threads=self._readers,
+            )
+            return self._classify(engine, clock, cells, zip(places, ahead, strict=True))
 
-    def _cells(self, clock: StageClock) -> Cells:
+    def _cells(self, reader: SlideReader, clock: StageClock) -> Cells:
         with clock.timed(Stage.TISSUE):
-            reader = self._reader()
-            cell = Level0Pixels(_OVERVIEW_CELL)
-            overview = reader.read_overview(cell)
+            overview = reader.read_overview(Level0Pixels(_OVERVIEW_CELL))
             tissue = distance_tissue(overview, np.ones(overview.shape[:2], dtype=np.bool_))
             return tissue_cells(tissue, reader.size_l0, self._patch_px)
 
     def _batch(
-        self, cells: Cells, places: NDArray[np.int64], clock: StageClock
+        self, reader: "_ReaderOfThread", cells: Cells, places: Places, clock: StageClock
     ) -> NDArray[np.uint8]:
         edge = self._patch_px
         patches = []
-        for place in places:
+        for x, y in zip(cells.x[places].tolist(), cells.y[places].tolist(), strict=True):
             with clock.timed(Stage.PATCH_GENERATOR):
                 patch = np.empty((edge, edge, 3), dtype=np.uint8)
-                x, y = int(cells.x[place]), int(cells.y[place])
-                self._reader().source.read_into(patch, x, y, 0)
+                reader().source.read_into(patch, x, y, 0)
                 patches.append(patch)
         with clock.timed(Stage.NN_INPUT):
             return np.stack(patches)
@@ -97,7 +112,7 @@ class WholeSlide:
         engine: CheckedEngine,
         clock: StageClock,
         cells: Cells,
-        batches: Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]],
+        batches: Iterable[tuple[Places, NDArray[np.uint8]]],
     ) -> NDArray[np.float32]:
         classes = engine.interface.outputs[0].shape[-1]
         heatmap = np.full((cells.rows, cells.columns, classes), np.nan, dtype=np.float32)
@@ -110,14 +125,27 @@ class WholeSlide:
                 heatmap[rows, columns] = answers
         return heatmap
 
-    def _reader(self) -> SlideReader:
-        """Return the reader of this thread: none is used by two at a time."""
-        if not hasattr(self._of_thread, "reader"):
-            self._of_thread.reader = SlideReader(self._file, DEFAULT_READING)
-        reader: SlideReader = self._of_thread.reader
+
+class _ReaderOfThread:
+    """Gives every thread a reader of its own: none is used by two at a time."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._own = threading.local()
+        self._opened: list[SlideReader] = []
+
+    def __call__(self) -> SlideReader:
+        if not hasattr(self._own, "reader"):
+            self._own.reader = SlideReader(self._file, DEFAULT_READING)
+            self._opened.append(self._own.reader)
+        reader: SlideReader = self._own.reader
         return reader
 
+    def close(self) -> None:
+        for reader in self._opened:
+            reader.source.close()
 
-def _batches(cells: Cells, batch_size: int) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, len(cells.x), batch_size):
-        yield np.arange(start, min(start + batch_size, len(cells.x)), dtype=np.int64)
+
+def _batches(cells: Cells, batch_size: int) -> list[Places]:
+    n = len(cells.x)
+    return [np.arange(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]

@@ -1,0 +1,106 @@
+"""Measure what it brings to read patches of a slide while an engine computes.
+
+    python benchmarks/read_while_computing.py --slide slide.svs --engine openvino
+
+Classifies a slide by patches with a network of next to no work, so that reading takes all the
+time, and with Inception v3: by one reader, one thing after another, and with readers that work
+ahead, in turns. Prints medians, the ratio of both, and the time against what cannot be avoided:
+the slowest stage, or the time of all CPUs over their number.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from lamella.benchmark.settings import BenchmarkCase
+from lamella.drawing.plan import SlideSpec
+from lamella.drawing.slide import draw_slide
+from lamella.engines.load import FORMATS, load_foreign_engine
+from lamella.engines.settings import EngineName
+from lamella.export.description import MODEL_FILES
+from lamella.export.formats import write_formats
+from lamella.export.program import trace_program
+from lamella.workloads.cell import RunTimes
+from lamella.workloads.measure import timed
+from lamella.workloads.networks import INPUT, OUTPUT, workload_network
+from lamella.workloads.slide import WholeSlide
+from lamella.workloads.stages import Stage
+
+
+class Tiny(nn.Module):
+    """The mean colour of a patch, as probabilities."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        # Of every 32nd pixel: else the mean alone takes as long as the reading.
+        return torch.softmax(images[:, ::32, ::32].to(torch.float32).mean(dim=(1, 2)), dim=1)
+
+
+def floor_ms(run: RunTimes, readers: int) -> float:
+    """Return the time of the slowest stage, or of all CPUs over their number."""
+    reading_ms = run.stages[Stage.PATCH_GENERATOR].total_ms / readers
+    inference_ms = run.stages[Stage.NN_INFERENCE].total_ms
+    return max(reading_ms, inference_ms, run.cpu_ms / len(os.sched_getaffinity(0)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--slide", type=Path, help="a slide; else one is drawn")
+    parser.add_argument("--engine", type=EngineName, default=EngineName.OPENVINO)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--readers", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--patch", type=int, default=512)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        path = arguments.slide or folder / "slide.svs"
+        if arguments.slide is None:
+            draw_slide(path, SlideSpec(4000.0, 3000.0))
+        slide = WholeSlide(path, arguments.patch, readers=arguments.readers)
+        print(f"{slide.items} patches of {arguments.patch} px, {arguments.engine}")
+        examples = slide.examples()
+        made = workload_network(BenchmarkCase.WSI, examples, seed=0)
+        two = torch.from_numpy(np.concatenate([examples[:1]] * 2))
+        for name, network in (("next to no work", Tiny()), ("Inception v3", made.network)):
+            stored = FORMATS[arguments.engine]
+            write_formats(
+                folder / name,
+                trace_program(network, (two,)),
+                [stored],
+                opset=18,
+                inputs=[INPUT],
+                outputs=[OUTPUT],
+            )
+            engine = load_foreign_engine(
+                arguments.engine,
+                folder / name / stored / MODEL_FILES[stored],
+                interface=made.interface,
+                threads=arguments.threads,
+            )
+            runs: dict[str, list[RunTimes]] = {"one by one": [], "ahead": []}
+            for number in range(arguments.repeats + 1):
+                for mode, run in (("one by one", slide.run), ("ahead", slide.run_overlapped)):
+                    times, _ = timed(run, engine, arguments.batch)
+                    if number:
+                        runs[mode].append(times)
+            total = {
+                mode: statistics.median(r.total_ms for r in each) for mode, each in runs.items()
+            }
+            cost = statistics.median(
+                r.total_ms / floor_ms(r, arguments.readers) for r in runs["ahead"]
+            )
+            print(
+                f"{name}: one by one {total['one by one']:.0f} ms, ahead {total['ahead']:.0f} ms,"
+                f" {total['one by one'] / total['ahead']:.2f} x; {cost:.2f} of the floor"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Whole workloads on real engines."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
+from lamella.engines.load import load_foreign_engine
+from lamella.engines.settings import EngineName
+from lamella.engines.verdict import Verdict
+from lamella.errors import StoreError
+from lamella.export.description import ModelFormat
+from lamella.settings import Device
+from lamella.tracking.settings import TrackingSettings
+from lamella.workloads.cell import Mode, read_workload_cell
+from lamella.workloads.export import export_workload
+from lamella.workloads.exported import ExportedNetwork, read_answers
+from lamella.workloads.inputs import open_input, prepare_workload
+from lamella.workloads.measure import result_difference
+from lamella.workloads.settings import WorkloadSettings
+from lamella.workloads.sizes import SIZES, Sizes
+from lamella.workloads.slide import WholeSlide
+from lamella.workloads.stages import Stage, StageClock, stage_times
+from lamella.workloads.time import time_workload
+
+TINY = Sizes(
+    frames=3,
+    frame_px=64,
+    volume_zyx=(20, 40, 50),
+    patch_zyx=(16, 16, 32),
+    slide_px=(2000, 1500),
+    patch_px=128,
+)
+SETTINGS = WorkloadSettings(iterations=2, batch_sizes=(1, 5))
+CASES = (BenchmarkCase.ULTRASOUND, BenchmarkCase.CT, BenchmarkCase.WSI)
+ENGINES = (EngineName.ONNXRUNTIME, EngineName.OPENVINO)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def folder(request, tmp_path_factory):
+    """A workload of a few seconds: its input and its network."""
+    case, made = request.param, tmp_path_factory.mktemp(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SIZES, SETTINGS.size, TINY)
+        prepare_workload(case=case, output=made / "input.json", settings=SETTINGS)
+        export_workload(
+            case=case,
+            prepared=made / "input.json",
+            output=made / "network.json",
+            engines=ENGINES,
+            opset=18,
+            settings=SETTINGS,
+        )
+    return made
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setitem(SIZES, SETTINGS.size, TINY)
+
+
+def timed(folder, engine, output, **changes):
+    case = ExportedNetwork.read(folder / "network.json").case
+    asked = {"limit": 1e-4, "benchmark": BenchmarkSettings(threads=1), "settings": SETTINGS}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lamella.workloads.time.track", lambda *_: None)
+        time_workload(
+            case=case,
+            engine=engine,
+            folder=folder,
+            output=output,
+            tracking=TrackingSettings(),
+            **{**asked, **changes},
+        )
+    return read_workload_cell(output)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_workload_is_timed_from_input_to_result(folder, engine, tmp_path, tiny):
+    cell = timed(folder, engine, tmp_path / "cell.json")
+    assert (cell.verdict, cell.reason) == (Verdict.VALID, "")
+    assert "smaller than in the paper" in cell.not_comparable
+    assert "2 runs, fewer than 10" in cell.not_comparable
+    measured = cell.measurement
+    assert 0 < measured.max_abs_difference < 1e-4 or engine is EngineName.ONNXRUNTIME
+    for kind in measured.kinds:
+        assert len(kind.runs) == SETTINGS.iterations
+        for run in kind.runs:
+            assert run.stages[Stage.NN_INFERENCE].calls == -(-cell.items // kind.batch_size)
+            if kind.mode is Mode.SEQUENTIAL:
+                stages_ms = sum(stage.total_ms for stage in run.stages.values())
+                assert 0.5 * run.total_ms < stages_ms < run.total_ms
+    header, *rows = (tmp_path / "cell.csv").read_text().splitlines()
+    assert header.startswith("Engine;Device Type;Iteration;")
+    ends = (";NN output AVG;NN output STD;Total", ";Patch stitcher AVG;Patch stitcher STD;Total")
+    assert header.endswith(ends)
+    assert len(rows) == 2 * len([kind for kind in measured.kinds if kind.mode is Mode.SEQUENTIAL])
+    assert all(re.fullmatch(rf"{engine}( batch 5)?;CPU;[12](;\d+\.\d{{6}})+", row) for row in rows)
+
+
+def test_engine_that_is_not_available_says_why_and_the_run_goes_on(folder, tmp_path, tiny):
+    cell = timed(
+        folder,
+        EngineName.OPENVINO,
+        tmp_path / "cell.json",
+        benchmark=BenchmarkSettings(device=Device.CUDA),
+    )
+    assert (cell.verdict, cell.measurement) == (Verdict.UNAVAILABLE, None)
+    assert cell.reason == "OpenVINO does not run on NVIDIA GPUs"
+    assert len((tmp_path / "cell.csv").read_text().splitlines()) == 1
+
+
+def test_answers_beyond_the_limit_are_invalid_and_stay(folder, tmp_path, tiny):
+    cell = timed(folder, EngineName.OPENVINO, tmp_path / "cell.json", limit=1e-12)
+    assert cell.verdict is Verdict.INVALID
+    assert cell.reason.endswith("limit 1e-12")
+    assert cell.measurement.kinds[0].runs
+
+
+def test_network_that_was_damaged_is_refused(folder, tmp_path, tiny):
+    network = ExportedNetwork.read(folder / "network.json")
+    path = folder / "onnx" / "model.onnx"
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-1])
+    try:
+        with pytest.raises(StoreError, match="damaged or another one"):
+            network.open(folder, ModelFormat.ONNX)
+    finally:
+        path.write_bytes(sound)
+    assert network.open(folder, ModelFormat.ONNX) == path
+
+
+def test_overlapped_heatmap_is_the_sequential_one_for_any_batch(folder, tmp_path, tiny):
+    network = ExportedNetwork.read(folder / "network.json")
+    if network.case is not BenchmarkCase.WSI:
+        pytest.skip("only slides are read while the engine computes")
+    slide = WholeSlide(open_input(folder / "input.json"), TINY.patch_px, readers=3)
+    engine = load_foreign_engine(
+        EngineName.OPENVINO,
+        network.open(folder, ModelFormat.OPENVINO),
+        interface=network.interface,
+        threads=1,
+    )
+    expected = slide.run(engine, StageClock(), batch_size=1)
+    asked = ~np.isnan(expected)
+    assert asked.any(axis=2).sum() == slide.items > 10
+    for batch_size in (1, 4, 1000):
+        found = slide.run_overlapped(engine, StageClock(), batch_size=batch_size)
+        assert result_difference(found, expected) < 1e-5
+    examples, answers = read_answers(folder / "reference.npz")
+    np.testing.assert_allclose(engine.infer(examples), answers, atol=1e-4)
+    first = np.argwhere(asked.any(axis=2))[0]
+    np.testing.assert_allclose(expected[tuple(first)], answers[0], atol=1e-4)
+
+
+def test_slide_without_tissue_is_refused(tmp_path):
+    glass = tmp_path / "glass.png"
+    Image.new("RGB", (700, 500), (240, 240, 240)).save(glass)
+    with pytest.raises(StoreError, match="the slide shows no tissue"):
+        WholeSlide(glass, 128, readers=1)
+
+
+def test_difference_of_results_counts_labels_and_measures_probabilities():
+    labels = np.array([[0, 1], [2, 2]], dtype=np.uint8)
+    assert result_difference(labels, np.array([[0, 1], [2, 1]], dtype=np.uint8)) == 0.25
+    nan = float("nan")
+    one = np.array([nan, 0.5, 0.25], dtype=np.float32)
+    assert result_difference(one, np.array([nan, 0.25, 0.25], dtype=np.float32)) == 0.25
+    assert result_difference(one, np.array([0.0, 0.5, 0.25], dtype=np.float32)) == float("inf")
+    assert result_difference(one, one) == 0.0
+
+
+def test_stage_has_the_mean_and_the_deviation_of_all_its_calls():
+    times = stage_times([1.0, 2.0, 6.0])
+    assert (times.calls, times.mean_ms, times.total_ms) == (3, 3.0, 9.0)
+    assert times.sd_ms == pytest.approx((14 / 3) ** 0.5)
+    assert json.loads(times.model_dump_json())["calls"] == 3

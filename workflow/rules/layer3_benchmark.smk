@@ -1,13 +1,13 @@
 """Layer III: the inference engines, timed and compared.
 
 Reads    results/export/{run}/, results/patches/index.parquet
-Writes   results/benchmark/{case}/{engine}.json, results/benchmark/summary.tsv,
+Writes   results/benchmark/{case}/{engine}-{precision}.json, results/benchmark/summary.tsv,
          results/benchmark/scenarios.tsv
 """
 
 
 rule benchmark_engine:
-    """Time one engine on one case."""
+    """Time one engine in one precision on one case."""
     input:
         index="results/patches/index.parquet",
         cards=expand(
@@ -16,9 +16,9 @@ rule benchmark_engine:
         parity=f"results/export/{BENCHMARK_RUN}/parity.tsv",
         reference=f"results/export/{BENCHMARK_RUN}/reference.parquet",
     output:
-        result="results/benchmark/{case}/{engine}.json",
+        result="results/benchmark/{case}/{engine}-{precision}.json",
     log:
-        "results/logs/benchmark_engine/{case}/{engine}.log",
+        "results/logs/benchmark_engine/{case}/{engine}-{precision}.log",
     # On one machine all of its cores, so that nothing else runs beside a measurement. On a cluster
     # there is no such number: none before the job starts, in the job that of the whole node.
     threads:
@@ -41,7 +41,10 @@ rule summarise_benchmark:
     """Put the engines side by side."""
     input:
         results=expand(
-            "results/benchmark/{case}/{engine}.json", case=CASES, engine=ENGINES
+            "results/benchmark/{case}/{engine}-{precision}.json",
+            case=CASES,
+            engine=ENGINES,
+            precision=PRECISIONS,
         ),
     output:
         summary="results/benchmark/summary.tsv",

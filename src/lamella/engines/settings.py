@@ -20,8 +20,51 @@ class EngineName(StrEnum):
     OPENVINO = "openvino"
 
 
+class Precision(StrEnum):
+    """Arithmetic that an engine computes in; its answers are 32-bit numbers in any case."""
+
+    F32 = "f32"
+    """32 bits, 24 of them significant: that of the training."""
+
+    TF32 = "tf32"
+    """Of NVIDIA's GPUs from Ampere on: factors are rounded to 11 significant bits, sums have 24."""
+
+    BF16 = "bf16"
+    """16 bits (bfloat16), 8 of them significant, with the range of 32 bits."""
+
+    F16 = "f16"
+    """16 bits (IEEE half), 11 of them significant; what is above 65,504 becomes infinite."""
+
+
 USUAL_ENGINES = (EngineName.TORCH, EngineName.ONNXRUNTIME, EngineName.OPENVINO)
 """Those that need neither a compiler nor an environment of their own."""
+
+
+class ParityLimits(Settings):
+    """Largest differences at which answers are valid: of a probability, or of a number in standard
+    deviations.
+
+    Rounding to 8 significant bits (bf16) changes a factor by up to 2^-9, to 11 (tf32, f16) by up to
+    2^-12, an eighth of it. Measured on nine networks that were scaled to answer from near 0 to near
+    1, docs/engines.md: bf16 within 0.045, f16 within 0.006.
+    """
+
+    f32: float = Field(default=1e-4, gt=0.0, le=1.0)
+    """In f32."""
+
+    tf32: float = Field(default=0.01, gt=0.0, le=1.0)
+    """In tf32, which rounds as f16 does."""
+
+    bf16: float = Field(default=0.05, gt=0.0, le=1.0)
+    """In bf16."""
+
+    f16: float = Field(default=0.01, gt=0.0, le=1.0)
+    """In f16."""
+
+    def of(self, precision: Precision) -> float:
+        """Return the limit of a precision."""
+        limit: float = getattr(self, precision)
+        return limit
 
 
 class ParitySettings(Settings):
@@ -32,15 +75,18 @@ class ParitySettings(Settings):
     case as ONNX and by torch.export. `torch_compiled` needs a C++ compiler, `tensorflow` an
     environment of its own, which is made when it is first asked for."""
 
+    precisions: tuple[Precision, ...] = Field(default=(Precision.F32,), min_length=1)
+    """Arithmetic that each engine is compared in; one that an engine does not have gets a row that
+    says why. `predict_slides` computes in `f32`."""
+
+    limits: ParityLimits = ParityLimits()
+    """Largest differences at which an engine's answers are valid, one for each precision."""
+
     patches: int = Field(default=1024, ge=1)
     """Most patches that are compared, drawn from the validation and test splits."""
 
     batch_size: int = Field(default=32, ge=1)
     """Patches per call."""
-
-    limit: float = Field(default=1e-4, gt=0.0, le=1.0)
-    """Largest difference of a probability, or of a number in standard deviations, at which an
-    engine's answers are valid; 0.0001 is for 32-bit arithmetic."""
 
     device: Device = Device.CPU
     """Where the engines run; the trained network always runs on the CPU."""

@@ -11,7 +11,7 @@ from lamella.export.torchscript import torch_jit_unheard
 
 
 class TorchScriptEngine(TorchEngine):
-    """A frozen TorchScript model, in 32-bit arithmetic."""
+    """A frozen TorchScript model."""
 
     name = EngineName.TORCHSCRIPT
 

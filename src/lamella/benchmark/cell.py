@@ -125,7 +125,7 @@ class Measurement(_Value):
 
 
 class BenchmarkCell(_Value):
-    """One workload on one engine in one precision, and everything that makes it comparable or not."""
+    """One workload on one engine in one precision, with all that makes it comparable or not."""
 
     case: BenchmarkCase
     """The workload."""

@@ -45,7 +45,7 @@ class _Subject:
     host: Host
 
 
-def benchmark_engine(
+def benchmark_engine(  # noqa: PLR0913 - every input of the rule by its name
     *,
     case: BenchmarkCase,
     engine: EngineName,

@@ -35,7 +35,8 @@ def measure_engine(
         settings: How often and with what is measured.
 
     Raises:
-        EngineUnavailableError: the library is not installed here, or has no such device or precision.
+        EngineUnavailableError: the library is not installed here, or has no such device or
+            precision.
     """
     rss_before_mib = own_memory_mib("VmRSS")
     begun = time.perf_counter()

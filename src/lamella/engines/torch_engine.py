@@ -19,7 +19,6 @@ from lamella.export.description import ModelInterface, TensorDescription
 from lamella.export.torchscript import torch_jit_unheard
 from lamella.settings import Device
 
-
 _HALVES = {Precision.BF16: torch.bfloat16, Precision.F16: torch.float16}
 
 

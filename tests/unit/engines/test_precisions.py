@@ -12,9 +12,11 @@ from lamella.engines.openvino_engine import cpu_capabilities
 from lamella.engines.samples import read_patches
 from lamella.engines.settings import EngineName, ParityLimits, Precision
 from lamella.engines.torch_engine import TorchEngine
+from lamella.engines.torchscript_engine import allow_tf32
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import open_model
 from lamella.export.program import trace_program, write_program
+from lamella.export.torchscript import torch_jit_unheard
 from lamella.patches.index import read_index
 from lamella.settings import Device
 
@@ -139,6 +141,25 @@ def test_torch_is_set_to_the_arithmetic_of_the_engine_at_every_call(results, pat
         engine.infer(patches[:1])
         flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
         assert flags == (expected, expected)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_convolutions_of_torchscript_round_as_they_are_told_not_as_they_were_traced(
+    allowed, results, patches
+):
+    path, _ = open_model(results.export_folder / FORMATS[EngineName.TORCHSCRIPT])
+    with torch_jit_unheard():
+        module = torch.jit.load(path)
+        exact = torch.jit.load(path)(torch.from_numpy(patches))
+        allow_tf32(module, allowed=not allowed)
+        allow_tf32(module, allowed=allowed)
+        answers = module(torch.from_numpy(patches))
+        graph = torch.jit.last_executed_optimized_graph()
+    convolutions = graph.findAllNodes("aten::_convolution")
+    assert convolutions
+    assert {list(node.inputs())[12].toIValue() for node in convolutions} == {allowed}
+    # What other inputs were is what they are.
+    assert torch.equal(answers, exact)
 
 
 def test_tensorflow_is_set_to_the_arithmetic_of_the_engine_at_every_call(results, patches):

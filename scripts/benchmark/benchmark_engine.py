@@ -1,10 +1,10 @@
-"""Time one engine on one case."""
+"""Time one engine in one precision on one case."""
 
 from pathlib import Path
 
 from lamella.benchmark.engine import benchmark_engine
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 from lamella.logs import start_job_log
 from lamella.tracking.settings import TrackingSettings
 
@@ -13,6 +13,7 @@ if __name__ == "__main__":
     benchmark_engine(
         case=BenchmarkCase(snakemake.wildcards.case),
         engine=EngineName(snakemake.wildcards.engine),
+        precision=Precision(snakemake.wildcards.precision),
         export_folder=Path(snakemake.params.folder),
         index=Path(snakemake.input.index),
         parity=Path(snakemake.input.parity),

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
-from lamella.engines.settings import EngineName
+from lamella.benchmark.settings import BenchmarkSettings
+from lamella.engines.settings import EngineName, Precision
 from lamella.logs import start_job_log
 from lamella.tracking.settings import TrackingSettings
 from lamella.workloads.settings import WorkloadSettings
@@ -12,8 +12,8 @@ from lamella.workloads.time import time_workload
 if __name__ == "__main__":
     start_job_log(snakemake.log[0])
     time_workload(
-        case=BenchmarkCase(snakemake.wildcards.case),
         engine=EngineName(snakemake.wildcards.engine),
+        precision=Precision(snakemake.wildcards.precision),
         folder=Path(snakemake.params.folder),
         output=Path(snakemake.output.result),
         limit=snakemake.params.limit,

@@ -302,8 +302,8 @@ def _engines(options: argparse.Namespace) -> None:
     from lamella.engines.available import list_engines
 
     for status in list_engines():
-        note = f"version {status.version}" if status.reason is None else status.reason
-        print(f"{status.name:12} {status.device:5} {note}")
+        found = f"version {status.version}, {', '.join(status.precisions)}"
+        print(f"{status.name:20} {status.device:5} {status.reason or found}")
 
 
 def _compare_runs(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from lamella.cohort.split import split_patients
 from lamella.cohort.table import Slide, read_slides
 from lamella.datasets.settings import TargetKind
 from lamella.datasets.targets import slide_truth
-from lamella.engines.settings import ParitySettings
+from lamella.engines.settings import ParitySettings, Precision
 from lamella.errors import CohortError, CohortErrors, SettingsError
 from lamella.export.settings import ExportSettings
 from lamella.fleet.settings import ClusterKind, FleetSettings
@@ -210,6 +210,11 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     for engine in config.benchmark.engines:
         if engine not in proven:
             yield ("benchmark", "engines"), f"{engine} is not in parity.engines"
+    for precision in config.benchmark.precisions:
+        if precision not in config.parity.precisions:
+            yield ("benchmark", "precisions"), f"{precision} is not in parity.precisions"
+    if Precision.F32 not in config.parity.precisions:
+        yield ("parity", "precisions"), "f32, which predict computes in, is not there"
     if config.predict.engine not in proven:
         yield ("predict", "engine"), f"{config.predict.engine} is not in parity.engines"
     if config.predict.device is not config.parity.device:

@@ -86,6 +86,24 @@ def test_section_that_stands_twice_is_refused(tmp_path: Path) -> None:
         ),
         ("parity:\n  engines: [torch, openvino]\n", "onnxruntime is not in parity.engines"),
         (
+            "benchmark:\n  precisions: [f32, bf16]\n",
+            ":2: benchmark.precisions: bf16 is not in parity.precisions",
+        ),
+        (
+            "parity:\n  precisions: [bf16]\nbenchmark:\n  precisions: [bf16]\n",
+            ":2: parity.precisions: f32, which predict computes in, is not there",
+        ),
+        (
+            "parity:\n  precisions: [f32, bf16]\n  limits: {bf16: 0.02}\n"
+            "benchmark:\n  precisions: [bf16]\n",
+            "",
+        ),
+        (
+            "parity:\n  limit: 0.001\n",
+            ":2: parity.limit: there is no such setting. Did you mean 'limits'",
+        ),
+        ("parity:\n  limits: {f8: 0.5}\n", ":2: parity.limits.f8: there is no such setting"),
+        (
             "predict:\n  device: cuda\n",
             ":2: predict.device: predict runs on cuda, parity proves on cpu",
         ),

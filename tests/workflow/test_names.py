@@ -107,6 +107,6 @@ def test_script_passes_values_on_unchanged(path):
         # The fleet is told how many cores the job has.
         and not ast.unparse(node).endswith(".within(snakemake.threads)")
     ]
-    values = ("Settings", "Path", "Case", "Inputs", "Metric", "Name", "Format")
+    values = ("Settings", "Path", "Case", "Inputs", "Metric", "Name", "Format", "Precision")
     assert all(call.endswith(values) for call in calls)
     assert not any(isinstance(node, ast.BinOp | ast.IfExp) for node in ast.walk(guard))

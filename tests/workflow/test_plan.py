@@ -66,6 +66,23 @@ def test_jobs_follow_from_runs_seeds_and_engines(workplace):
     assert (jobs["benchmark_engine"], jobs["segment_tissue"]) == (2, 1)
 
 
+def test_every_engine_is_timed_in_every_precision_into_a_file_of_its_own(workplace):
+    chosen = {"engines": ["onnxruntime", "openvino"], "precisions": ["f32", "bf16"]}
+    workplace.write_config({"parity": chosen, "benchmark": chosen})
+    plan = workplace.snakemake("--dry-run", "benchmark")
+    assert (plan.jobs["benchmark_engine"], plan.jobs["check_parity"]) == (4, 1)
+    for name in ("onnxruntime-f32", "onnxruntime-bf16", "openvino-f32", "openvino-bf16"):
+        assert f"output: results/benchmark/patches/{name}.json" in plan.text
+    assert "wildcards: case=patches, engine=openvino, precision=bf16" in plan.text
+
+
+def test_a_precision_that_was_not_proven_stops_the_run_before_any_job(workplace):
+    workplace.write_config({"benchmark": {"precisions": ["f32", "bf16"]}})
+    plan = workplace.snakemake("--dry-run")
+    assert plan.returncode != 0
+    assert "benchmark.precisions: bf16 is not in parity.precisions" in plan.text
+
+
 GPU = {"tasks_per_gpu": "0"}
 """Else the plugin would ask for all tasks on each GPU."""
 
@@ -185,7 +202,11 @@ CHANGES = {
         {"export": {"metric": "accuracy"}},
         {"export_model": 1, "explain_patches": 1, **AFTER_EXPORT},
     ),
-    "parity": ({"parity": {"limit": 0.001}}, AFTER_EXPORT),
+    "parity": ({"parity": {"limits": {"f32": 0.001}}}, AFTER_EXPORT),
+    "precisions": (
+        {"parity": {"precisions": ["f32", "bf16"]}, "benchmark": {"precisions": ["f32", "bf16"]}},
+        {**AFTER_EXPORT, "benchmark_engine": 6},
+    ),
     "predict": ({"predict": {"top_share": 0.1}}, {"predict_slides": 1, **ENDS}),
     "benchmark": ({"benchmark": {"iterations": 70}}, {**TIMED, **ENDS}),
     "fleet": ({"fleet": {"max_workers": 3}}, {"check_failures": 1, "all": 1}),

@@ -94,6 +94,7 @@ if os.environ.get(EXECUTOR) == "local" and "cluster" not in ASKED:
 RUNS = SETTINGS.training.selected_runs
 SEEDS = SETTINGS.training.seeds
 ENGINES = [engine.value for engine in SETTINGS.benchmark.engines]
+PRECISIONS = [precision.value for precision in SETTINGS.benchmark.precisions]
 FORMATS = [str(each) for each in formats_read(SETTINGS.parity.engines)]
 CASES = [case.value for case in SETTINGS.benchmark.cases]
 WORKLOADS = [case for case in CASES if case != "patches"]
@@ -182,6 +183,7 @@ wildcard_constraints:
     run=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     seed=r"\d+",
     engine=r"[a-z_]+",
+    precision=r"[a-z]+\d+",
     case=r"[a-z]+",
 
 

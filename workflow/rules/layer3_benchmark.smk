@@ -1,7 +1,7 @@
 """Layer III: the inference engines, timed and compared.
 
 Reads    results/export/{run}/, results/patches/index.parquet
-Writes   results/benchmark/{case}/{engine}.json, results/benchmark/summary.tsv,
+Writes   results/benchmark/{case}/{engine}-{precision}.json, results/benchmark/summary.tsv,
          results/benchmark/scenarios.tsv
          results/workloads/{case}/ (what a workload works on, and its network)
          results/benchmark/workloads.tsv, with pictures beside it
@@ -9,7 +9,7 @@ Writes   results/benchmark/{case}/{engine}.json, results/benchmark/summary.tsv,
 
 
 rule benchmark_engine:
-    """Time one engine on one case."""
+    """Time one engine in one precision on one case."""
     input:
         index="results/patches/index.parquet",
         cards=expand(
@@ -18,9 +18,9 @@ rule benchmark_engine:
         parity=f"results/export/{BENCHMARK_RUN}/parity.tsv",
         reference=f"results/export/{BENCHMARK_RUN}/reference.parquet",
     output:
-        result="results/benchmark/{case}/{engine}.json",
+        result="results/benchmark/{case}/{engine}-{precision}.json",
     log:
-        "results/logs/benchmark_engine/{case}/{engine}.log",
+        "results/logs/benchmark_engine/{case}/{engine}-{precision}.log",
     wildcard_constraints:
         case="patches",
     # On one machine all of its cores, so that nothing else runs beside a measurement. On a cluster
@@ -45,9 +45,10 @@ rule summarise_benchmark:
     """Put the engines side by side."""
     input:
         results=expand(
-            "results/benchmark/{case}/{engine}.json",
+            "results/benchmark/{case}/{engine}-{precision}.json",
             case=[case for case in CASES if case == "patches"],
             engine=ENGINES,
+            precision=PRECISIONS,
         ),
     output:
         summary="results/benchmark/summary.tsv",
@@ -110,10 +111,10 @@ rule time_workload:
         reference="results/workloads/{case}/reference.npz",
         tracking=ancient("results/mlflow/ready.json"),
     output:
-        result="results/benchmark/{case}/{engine}.json",
-        table="results/benchmark/{case}/{engine}.csv",
+        result="results/benchmark/{case}/{engine}-{precision}.json",
+        table="results/benchmark/{case}/{engine}-{precision}.csv",
     log:
-        "results/logs/time_workload/{case}/{engine}.log",
+        "results/logs/time_workload/{case}/{engine}-{precision}.log",
     wildcard_constraints:
         case="ultrasound|ct|wsi",
     # As for benchmark_engine: nothing else runs beside a measurement.
@@ -126,7 +127,7 @@ rule time_workload:
         runtime=SETTINGS.site.within_limit(480),
     params:
         folder=subpath(input.prepared, parent=True),
-        limit=SETTINGS.parity.limit,
+        limit=lambda wildcards: SETTINGS.parity.limits.of(wildcards.precision),
         benchmark=SETTINGS.benchmark.as_params(),
         settings=SETTINGS.workloads.as_params(),
         tracking=without_replanning(SETTINGS.tracking),
@@ -139,7 +140,10 @@ rule summarise_workloads:
     """Put the workloads of all engines side by side, as tables and as pictures."""
     input:
         results=expand(
-            "results/benchmark/{case}/{engine}.json", case=WORKLOADS, engine=ENGINES
+            "results/benchmark/{case}/{engine}-{precision}.json",
+            case=WORKLOADS,
+            engine=ENGINES,
+            precision=PRECISIONS,
         ),
     output:
         summary="results/benchmark/workloads.tsv",

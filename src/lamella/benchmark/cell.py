@@ -1,4 +1,4 @@
-"""``results/benchmark/{case}/{engine}.json``: one workload on one engine."""
+"""``results/benchmark/{case}/{engine}-{precision}.json``: one workload on one engine."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lamella.benchmark.host import Host
 from lamella.benchmark.settings import BenchmarkCase, Scenario
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
 from lamella.errors import StoreError
 from lamella.settings import Device
@@ -125,7 +125,7 @@ class Measurement(_Value):
 
 
 class BenchmarkCell(_Value):
-    """One workload on one engine, and everything that makes it comparable or not."""
+    """One workload on one engine in one precision, with all that makes it comparable or not."""
 
     case: BenchmarkCase
     """The workload."""
@@ -133,8 +133,8 @@ class BenchmarkCell(_Value):
     """The engine."""
     device: Device
     """Where it runs."""
-    precision: str
-    """Arithmetic, `f32`."""
+    precision: Precision
+    """Arithmetic that the engine computes in."""
     threads: int
     """Threads that it computes with."""
     verdict: Verdict

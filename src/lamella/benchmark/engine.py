@@ -1,4 +1,4 @@
-"""Measure one workload on one engine."""
+"""Measure one workload on one engine in one precision."""
 
 import logging
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from lamella.benchmark.track import record_of
 from lamella.engines.fit import check_patches_fit
 from lamella.engines.load import FORMATS
 from lamella.engines.samples import REFERENCE_NAME, Reference, read_patches, read_reference
-from lamella.engines.settings import EngineName
-from lamella.engines.verdict import PRECISION, Verdict, read_parity
+from lamella.engines.settings import EngineName, Precision
+from lamella.engines.verdict import Verdict, read_parity
 from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import ModelDescription, read_description
 from lamella.patches.index import PatchIndex, read_index
@@ -36,6 +36,7 @@ class _Subject:
 
     case: BenchmarkCase
     engine: EngineName
+    precision: Precision
     export_folder: Path
     description: ModelDescription
     parity: Row
@@ -44,10 +45,11 @@ class _Subject:
     host: Host
 
 
-def benchmark_engine(
+def benchmark_engine(  # noqa: PLR0913 - every input of the rule by its name
     *,
     case: BenchmarkCase,
     engine: EngineName,
+    precision: Precision,
     export_folder: Path,
     index: Path,
     parity: Path,
@@ -63,6 +65,7 @@ def benchmark_engine(
     Args:
         case: The workload.
         engine: The engine.
+        precision: Arithmetic that it computes in.
         export_folder: What ``export_model`` wrote.
         index: ``results/patches/index.parquet``.
         parity: ``parity.tsv`` of ``check_parity``, with ``reference.parquet`` beside it.
@@ -71,12 +74,14 @@ def benchmark_engine(
         tracking: Where the measurement is tracked.
 
     Raises:
-        StoreError: the comparison is missing, or not of these patches and this model.
+        StoreError: the comparison is missing, or not of this precision, these patches and this
+            model.
     """
     started_ms = now_ms()
     subject = _subject(
         case=case,
         engine=engine,
+        precision=precision,
         export_folder=export_folder,
         index=index,
         parity=parity,
@@ -85,14 +90,14 @@ def benchmark_engine(
     cell = _measure(subject, settings)
     write_cell(output, cell)
     record = record_of(cell, artifact=f"../{output.name}", started_ms=started_ms)
-    # A folder of its own: there is one record per folder, and one file per engine beside this one.
+    # A folder of its own: there is one record per folder, and one file per engine and precision.
     track(record, output.with_suffix(""), tracking)
     _log.info("%s", sentence(cell))
 
 
 def sentence(cell: BenchmarkCell) -> str:
     """Return the result in a line."""
-    subject = f"{cell.case} on {cell.engine}: {cell.verdict}"
+    subject = f"{cell.case} on {cell.engine} in {cell.precision}: {cell.verdict}"
     if cell.measurement is None:
         return f"{subject} ({cell.reason})"
     speeds = ", ".join(
@@ -107,6 +112,7 @@ def _subject(
     *,
     case: BenchmarkCase,
     engine: EngineName,
+    precision: Precision,
     export_folder: Path,
     index: Path,
     parity: Path,
@@ -123,9 +129,10 @@ def _subject(
     return _Subject(
         case=case,
         engine=engine,
+        precision=precision,
         export_folder=export_folder,
         description=description,
-        parity=read_parity(parity, engine),
+        parity=read_parity(parity, engine, precision),
         pool=_pool(reference, patch_index, description, settings),
         index_digest=patch_index.digest,
         # Now, so that its load is not the one of the measurement.
@@ -162,7 +169,9 @@ def _pool(
 
 def _measure(subject: _Subject, settings: BenchmarkSettings) -> BenchmarkCell:
     try:
-        measurement = measure_engine(subject.engine, subject.export_folder, subject.pool, settings)
+        measurement = measure_engine(
+            subject.engine, subject.precision, subject.export_folder, subject.pool, settings
+        )
     except EngineUnavailableError as error:
         return _cell(subject, settings, None, Verdict.UNAVAILABLE, error.what)
     verdict, reason = judge(measurement, subject.parity)
@@ -181,7 +190,7 @@ def _cell(
         case=subject.case,
         engine=subject.engine,
         device=settings.device,
-        precision=PRECISION,
+        precision=subject.precision,
         threads=settings.threads,
         verdict=verdict,
         reason=reason,

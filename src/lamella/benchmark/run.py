@@ -13,30 +13,42 @@ from lamella.benchmark.server import measure_server
 from lamella.benchmark.settings import BenchmarkSettings, Scenario
 from lamella.engines.engine import Engine
 from lamella.engines.load import engine_version, load_engine
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 
 _MS_PER_S = 1e3
 
 
 def measure_engine(
-    name: EngineName, export_folder: Path, pool: Pool, settings: BenchmarkSettings
+    name: EngineName,
+    precision: Precision,
+    export_folder: Path,
+    pool: Pool,
+    settings: BenchmarkSettings,
 ) -> Measurement:
     """Import, load and time an engine.
 
     Args:
         name: The engine.
+        precision: Arithmetic that it computes in.
         export_folder: What ``export_model`` wrote.
         pool: Patches in memory.
         settings: How often and with what is measured.
 
     Raises:
-        EngineUnavailableError: the library is not installed here, or has no such device.
+        EngineUnavailableError: the library is not installed here, or has no such device or
+            precision.
     """
     rss_before_mib = own_memory_mib("VmRSS")
     begun = time.perf_counter()
     version = engine_version(name, settings.device)
     imported = time.perf_counter()
-    engine = load_engine(name, export_folder, device=settings.device, threads=settings.threads)
+    engine = load_engine(
+        name,
+        export_folder,
+        device=settings.device,
+        precision=precision,
+        threads=settings.threads,
+    )
     loaded = time.perf_counter()
     meter, energy_source = find_meter(settings.device)
     times_before = read_cpu_times()

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field, field_validator
 
-from lamella.engines.settings import USUAL_ENGINES, EngineName
+from lamella.engines.settings import USUAL_ENGINES, EngineName, Precision
 from lamella.settings import Device, Settings
 
 
@@ -41,6 +41,9 @@ class BenchmarkSettings(Settings):
 
     engines: tuple[EngineName, ...] = USUAL_ENGINES
     """Engines; one that is unavailable gets a row that says why."""
+
+    precisions: tuple[Precision, ...] = Field(default=(Precision.F32,), min_length=1)
+    """Arithmetic that each engine is measured in; each stands in `parity.precisions`, too."""
 
     run: str | None = None
     """Run whose exported model is measured; absent: the first run that is trained."""

@@ -11,7 +11,7 @@ from lamella.benchmark.cell import (
     ScenarioResult,
     read_cell,
 )
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 from lamella.stores.tables import write_table, written
 
 _log = logging.getLogger(__name__)
@@ -55,9 +55,9 @@ COLUMNS = (
     "cpu",
     "driver",
 )
-"""Columns of ``summary.tsv``: one row a case, engine and batch size; one row for an engine that
-is unavailable. ``speed_against_torch`` is the engine's throughput over that of torch with the same
-case, model, device, threads, batch size and CPU model; empty where torch has no such row."""
+"""Columns of ``summary.tsv``: one row a case, engine, precision and batch size; one row where they
+are unavailable. ``speed_against_torch`` is the engine's throughput over that of torch in f32 with
+the same case, model, device, threads, batch size and CPU model; empty without such a row."""
 
 SCENARIO_COLUMNS = (
     "case",
@@ -85,8 +85,8 @@ SCENARIO_COLUMNS = (
     "cpu",
     "driver",
 )
-"""Columns of ``scenarios.tsv``: one row a case, engine and scenario of MLPerf; one row for an
-engine that is unavailable. ``value`` is in the unit of ``figure``, and empty where the queries are
+"""Columns of ``scenarios.tsv``: one row a case, engine, precision and scenario of MLPerf; one row
+where they are unavailable. ``value`` is in the unit of ``figure``, and empty where the queries are
 too few for its quantile."""
 
 _Peer = tuple[object, ...]
@@ -112,7 +112,8 @@ def summarise_cells(cells: Sequence[BenchmarkCell]) -> list[dict[str, object]]:
     torch = {
         _peer(cell, batch): batch.patches_per_s
         for cell in cells
-        if cell.engine is EngineName.TORCH and cell.measurement is not None
+        if cell.engine is EngineName.TORCH and cell.precision is Precision.F32
+        if cell.measurement is not None
         for batch in cell.measurement.batches
     }
     rows: list[dict[str, object]] = []

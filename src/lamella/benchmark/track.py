@@ -16,7 +16,7 @@ def record_of(cell: BenchmarkCell, *, artifact: str, started_ms: int) -> Record:
     """
     record = Record(
         kind="benchmark",
-        name=f"{cell.case} {cell.engine}",
+        name=f"{cell.case} {cell.engine} {cell.precision}",
         params=_facts(cell),
         artifacts=[artifact],
         datasets=[

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from lamella.engines.load import engine_version
-from lamella.engines.settings import EngineName
+from lamella.engines.load import engine_precisions, engine_version
+from lamella.engines.settings import EngineName, Precision
 from lamella.errors import EngineUnavailableError
 from lamella.settings import Device
 
@@ -17,12 +17,14 @@ class EngineStatus:
         device: The device.
         version: Version of the engine's library; ``None`` where it is unavailable.
         reason: Why it is unavailable; ``None`` where it is available.
+        precisions: What it computes in; nothing where it is unavailable.
     """
 
     name: EngineName
     device: Device
     version: str | None
     reason: str | None
+    precisions: tuple[Precision, ...] = ()
 
 
 def list_engines() -> list[EngineStatus]:
@@ -33,6 +35,7 @@ def list_engines() -> list[EngineStatus]:
 def engine_status(name: EngineName, device: Device) -> EngineStatus:
     """Return whether one engine runs on one device, or why it does not."""
     try:
-        return EngineStatus(name, device, engine_version(name, device), None)
+        version = engine_version(name, device)
+        return EngineStatus(name, device, version, None, engine_precisions(name, device))
     except EngineUnavailableError as error:
         return EngineStatus(name, device, None, error.what)

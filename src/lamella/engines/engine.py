@@ -8,10 +8,14 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 from lamella.errors import StoreError
 from lamella.export.description import ModelDescription, ModelInterface, TensorDescription
 from lamella.settings import Device
+
+_AMPERE = (8, 0)
+"""Compute capability of the first GPUs with tf32 and bf16: CUDA C++ Programming Guide, "Compute
+Capabilities"."""
 
 Arrays = tuple[NDArray[Any], ...]
 """One array for each input or output of a model, in the order of its description."""
@@ -23,6 +27,11 @@ class Engine(Protocol):
     @property
     def name(self) -> EngineName:
         """Which engine it is."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """Which arithmetic it computes in."""
         ...
 
     @property
@@ -65,9 +74,16 @@ class CheckedEngine(ABC):
     """What the library raises where it cannot load a model."""
 
     def __init__(
-        self, path: Path, interface: ModelInterface | None, *, device: Device, threads: int
+        self,
+        path: Path,
+        interface: ModelInterface | None,
+        *,
+        device: Device,
+        precision: Precision,
+        threads: int,
     ) -> None:
         self.device = device
+        self.precision = precision
         self.threads = threads
         self._load(path)
         self.interface = self._detect(path) if interface is None else interface
@@ -80,6 +96,16 @@ class CheckedEngine(ABC):
 
         Raises:
             EngineUnavailableError: the library cannot use the device.
+        """
+
+    @classmethod
+    @abstractmethod
+    def lacks(cls, precision: Precision, device: Device) -> str:
+        """Return why it does not compute in a precision other than f32; empty where it does.
+
+        Args:
+            precision: Any but f32, which every engine has, and tf32 on the CPU, which none has.
+            device: One that the library can use.
         """
 
     @property
@@ -128,6 +154,18 @@ class CheckedEngine(ABC):
     @abstractmethod
     def _run(self, inputs: Arrays) -> Arrays:
         """Return the outputs for checked, contiguous inputs of at least one row."""
+
+
+def gpu_lacks(precision: Precision, capability: tuple[int, int]) -> str:
+    """Return why a GPU does not compute in a precision; empty where it does.
+
+    Args:
+        precision: Any but f32.
+        capability: The GPU's compute capability.
+    """
+    if precision is Precision.F16 or capability >= _AMPERE:
+        return ""
+    return f"this GPU is older than Ampere, the first with {precision}"
 
 
 def _parts(inputs: Sequence[NDArray[Any]], size: int) -> Iterator[Arrays]:

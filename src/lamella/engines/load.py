@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from lamella.engines.engine import CheckedEngine, Engine
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelFormat, ModelInterface, open_model
 from lamella.settings import Device
@@ -51,7 +51,12 @@ def formats_read(engines: Iterable[EngineName]) -> tuple[ModelFormat, ...]:
 
 
 def load_engine(
-    name: EngineName, export_folder: Path, *, device: Device = Device.CPU, threads: int
+    name: EngineName,
+    export_folder: Path,
+    *,
+    device: Device = Device.CPU,
+    precision: Precision = Precision.F32,
+    threads: int,
 ) -> Engine:
     """Load a run's exported model into the named engine.
 
@@ -59,19 +64,19 @@ def load_engine(
         name: The engine; its library is imported only now.
         export_folder: Such as ``results/export/{run}``, with a folder for each format.
         device: Where the model shall run.
+        precision: Arithmetic that it computes in.
         threads: Threads that the engine computes with, at least 1.
 
     Raises:
-        EngineUnavailableError: the library is not installed here, has no such device, or cannot
-            load the model. There is no fallback: a benchmark must not time another device than it
-            reports.
+        EngineUnavailableError: the library is not installed here, has no such device or precision,
+            or cannot load the model. There is no fallback: a benchmark must not time another device
+            or arithmetic than it reports.
         StoreError: the model is missing or damaged.
     """
-    engine = _engine_class(name)
-    engine.version(device)
+    engine = _engine_for(name, device, precision)
     path, description = open_model(export_folder / FORMATS[name])
     with _told(name, device, engine):
-        return engine(path, description, device=device, threads=threads)
+        return engine(path, description, device=device, precision=precision, threads=threads)
 
 
 def load_foreign_engine(
@@ -80,6 +85,7 @@ def load_foreign_engine(
     *,
     interface: ModelInterface | None = None,
     device: Device = Device.CPU,
+    precision: Precision = Precision.F32,
     threads: int,
 ) -> CheckedEngine:
     """Load a model that Lamella has not exported; it has no ``description``.
@@ -91,16 +97,16 @@ def load_foreign_engine(
         path: A file or folder in a format that the engine's library reads.
         interface: The model's inputs and outputs; absent: what the file says of them.
         device: Where the model shall run.
+        precision: Arithmetic that it computes in.
         threads: Threads that the engine computes with, at least 1.
 
     Raises:
         EngineUnavailableError: as ``load_engine``.
         StoreError: the file does not say what the inputs and outputs are.
     """
-    engine = _engine_class(name)
-    engine.version(device)
+    engine = _engine_for(name, device, precision)
     with _told(name, device, engine):
-        return engine(path, interface, device=device, threads=threads)
+        return engine(path, interface, device=device, precision=precision, threads=threads)
 
 
 @contextmanager
@@ -127,6 +133,38 @@ def engine_version(name: EngineName, device: Device) -> str:
         EngineUnavailableError: the library cannot be imported or cannot use the device.
     """
     return _engine_class(name).version(device)
+
+
+def engine_precisions(name: EngineName, device: Device) -> tuple[Precision, ...]:
+    """Return what an engine computes in on a device.
+
+    Raises:
+        EngineUnavailableError: the library cannot be imported or cannot use the device.
+    """
+    engine = _engine_for(name, device, Precision.F32)
+    return tuple(each for each in Precision if not _lacking(engine, each, device))
+
+
+def _engine_for(name: EngineName, device: Device, precision: Precision) -> type[CheckedEngine]:
+    """Return the class of an engine that has a device and a precision."""
+    engine = _engine_class(name)
+    engine.version(device)
+    reason = _lacking(engine, precision, device)
+    if reason:
+        raise EngineUnavailableError(
+            reason,
+            f"{name} on {device} in {precision}",
+            "Choose another precision, engine or device; `lamella engines` lists what there is",
+        )
+    return engine
+
+
+def _lacking(engine: type[CheckedEngine], precision: Precision, device: Device) -> str:
+    if precision is Precision.F32:
+        return ""
+    if precision is Precision.TF32 and device is Device.CPU:
+        return "tf32 is arithmetic of NVIDIA GPUs"
+    return engine.lacks(precision, device)
 
 
 def _engine_class(name: EngineName) -> type[CheckedEngine]:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
-from lamella.engines.engine import Arrays, CheckedEngine
-from lamella.engines.settings import EngineName
+from lamella.engines.engine import Arrays, CheckedEngine, gpu_lacks
+from lamella.engines.settings import EngineName, Precision
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelInterface, TensorDescription
 from lamella.settings import Device
@@ -25,7 +25,7 @@ _LIBRARIES = {
 
 
 class OnnxRuntimeEngine(CheckedEngine):
-    """An ``.onnx`` model, in 32-bit arithmetic."""
+    """An ``.onnx`` model."""
 
     name = EngineName.ONNXRUNTIME
     load_errors = (
@@ -37,10 +37,16 @@ class OnnxRuntimeEngine(CheckedEngine):
         Device.CPU: ("CPUExecutionProvider", {}),
         Device.CUDA: (_CUDA, {"use_tf32": "0"}),
     }
-    """What computes on each device, and its options."""
+    """What computes on each device, and its options in f32."""
+
+    options: ClassVar[dict[tuple[Device, Precision], dict[str, str]]] = {
+        (Device.CUDA, Precision.TF32): {"use_tf32": "1"}
+    }
+    """What else is computed in, and the options that differ then."""
 
     def _load(self, path: Path) -> None:
-        provider, options = self.providers[self.device]
+        provider, usual = self.providers[self.device]
+        options = usual | self.options.get((self.device, self.precision), {})
         self._session = onnxruntime.InferenceSession(
             path, _options(self.threads), providers=[provider], provider_options=[options]
         )
@@ -71,6 +77,14 @@ class OnnxRuntimeEngine(CheckedEngine):
             _check_libraries(cls.name, device, _LIBRARIES[provider])
         return str(onnxruntime.__version__)
 
+    @classmethod
+    def lacks(cls, precision: Precision, device: Device) -> str:
+        """Return what its provider does not compute in; see ``CheckedEngine``."""
+        if (device, precision) in cls.options:
+            return gpu_lacks(precision, _gpu_capability())
+        also = "".join(f" and {other}" for on, other in cls.options if on is device) or " alone"
+        return f"ONNX Runtime computes in f32{also} by {cls.providers[device][0]}"
+
 
 class OnnxRuntimeOpenVinoEngine(OnnxRuntimeEngine):
     """ONNX Runtime that hands the model to OpenVINO: the build ``onnxruntime-openvino``."""
@@ -80,6 +94,7 @@ class OnnxRuntimeOpenVinoEngine(OnnxRuntimeEngine):
     providers: ClassVar = {
         Device.CPU: ("OpenVINOExecutionProvider", {"device_type": "CPU", "precision": "FP32"})
     }
+    options: ClassVar = {}
 
 
 class OnnxRuntimeTensorRtEngine(OnnxRuntimeEngine):
@@ -87,6 +102,7 @@ class OnnxRuntimeTensorRtEngine(OnnxRuntimeEngine):
 
     name = EngineName.ONNXRUNTIME_TENSORRT
     providers: ClassVar = {Device.CUDA: (_TENSORRT, {"trt_fp16_enable": "0"})}
+    options: ClassVar = {(Device.CUDA, Precision.F16): {"trt_fp16_enable": "1"}}
 
 
 def _tensor(node: Any) -> TensorDescription:
@@ -107,6 +123,21 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _ERRORS_ONLY
     return options
+
+
+def _gpu_capability() -> tuple[int, int]:
+    """Return the compute capability of the first GPU, which ONNX Runtime does not tell.
+
+    Source:
+        CUDA Driver API, ``CUdevice_attribute``: 75 and 76 are its two parts.
+    """
+    driver = ctypes.CDLL("libcuda.so.1")
+    driver.cuInit(0)
+    parts = (ctypes.c_int(), ctypes.c_int())
+    for attribute, part in enumerate(parts, start=75):
+        driver.cuDeviceGetAttribute(ctypes.byref(part), attribute, 0)
+    major, minor = parts
+    return major.value, minor.value
 
 
 def _check_libraries(name: EngineName, device: Device, library: str) -> None:

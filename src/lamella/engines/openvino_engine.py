@@ -9,16 +9,19 @@ from typing import Any
 import openvino
 
 from lamella.engines.engine import Arrays, CheckedEngine
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelInterface, TensorDescription
 from lamella.settings import Device
 
 _CPU = "CPU"
 
+_CAPABILITIES = {Precision.BF16: "BF16", Precision.F16: "FP16"}
+"""Precisions by OpenVINO's names."""
+
 
 class OpenVinoEngine(CheckedEngine):
-    """A model in OpenVINO's own format, in 32-bit arithmetic.
+    """A model in OpenVINO's own format.
 
     The precision is said to OpenVINO explicitly: on CPUs with bfloat16 instructions it computes
     in bfloat16 otherwise, and probabilities differ visibly from those of the trained network.
@@ -30,7 +33,8 @@ class OpenVinoEngine(CheckedEngine):
     def _load(self, path: Path) -> None:
         with signal_stack_kept():
             core = openvino.Core()
-            model = core.compile_model(core.read_model(path), _CPU, cpu_settings(self.threads))
+            settings = cpu_settings(self.threads, self.precision)
+            model = core.compile_model(core.read_model(path), _CPU, settings)
         self._request = model.create_infer_request()
 
     def _run(self, inputs: Arrays) -> Arrays:
@@ -51,6 +55,16 @@ class OpenVinoEngine(CheckedEngine):
         check_device(device)
         # What follows names the commit and the branch.
         return str(openvino.__version__).partition("-")[0]
+
+    @classmethod
+    def lacks(cls, precision: Precision, device: Device) -> str:
+        """Return what this CPU has no instructions for; see ``CheckedEngine``.
+
+        OpenVINO would take another precision in silence, bf16 for f16.
+        """
+        if _CAPABILITIES[precision] in cpu_capabilities():
+            return ""
+        return f"this CPU has no instructions for {precision}"
 
 
 def _tensor(port: Any) -> TensorDescription:
@@ -89,14 +103,21 @@ def signal_stack_kept() -> Iterator[None]:
         libc.sigaltstack(ctypes.byref(before), None)
 
 
-def cpu_settings(threads: int) -> dict[str, object]:
+def cpu_capabilities() -> list[str]:
+    """Return what OpenVINO makes use of in this CPU, such as ``BF16``."""
+    with signal_stack_kept():
+        found: list[str] = openvino.Core().get_property(_CPU, "OPTIMIZATION_CAPABILITIES")
+    return found
+
+
+def cpu_settings(threads: int, precision: Precision) -> dict[str, object]:
     """Return the properties that a model is compiled with.
 
     One stream, so that ``threads`` work on one batch; no pinning to cores, which the other engines
     do not do either.
     """
     return {
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision.value,
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,

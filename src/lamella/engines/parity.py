@@ -23,8 +23,8 @@ from lamella.engines.samples import (
     read_patches,
     write_reference,
 )
-from lamella.engines.settings import EngineName, ParitySettings
-from lamella.engines.verdict import COLUMNS, PRECISION, Verdict
+from lamella.engines.settings import EngineName, ParitySettings, Precision
+from lamella.engines.verdict import COLUMNS, Verdict
 from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import ModelFormat, read_description
 from lamella.patches.index import PatchIndex, read_index
@@ -41,9 +41,10 @@ _PLACE = ["slide", "x", "y"]
 
 @dataclass(frozen=True)
 class ParityRow:
-    """One engine, compared with the trained network."""
+    """One engine in one precision, compared with the trained network."""
 
     engine: EngineName
+    precision: Precision
     version: str
     verdict: Verdict
     reason: str
@@ -73,13 +74,13 @@ def check_parity(
     settings: ParitySettings,
     tracking: TrackingSettings,
 ) -> None:
-    """Compare every engine with the trained network on held-out patches.
+    """Compare every engine in every precision with the trained network on held-out patches.
 
     Args:
         export_folder: What ``export_model`` wrote.
         index: ``results/patches/index.parquet``.
         output: ``parity.tsv``; the trained network's answers go to ``reference.parquet`` beside it.
-        settings: Engines, patches and limit.
+        settings: Engines, precisions, patches and limits.
         tracking: Where the comparison is tracked.
 
     Raises:
@@ -89,7 +90,12 @@ def check_parity(
     patch_index = read_index(index)
     sample = _sample(export_folder, patch_index, settings, index)
     write_reference(output.with_name(REFERENCE_NAME), sample.reference)
-    rows = [_compare(name, export_folder, sample, settings) for name in settings.engines]
+    # Engine by engine: torch must be loaded before TensorFlow.
+    rows = [
+        _compare(name, precision, export_folder, sample, settings)
+        for name in settings.engines
+        for precision in settings.precisions
+    ]
     write_table(output, COLUMNS, [_cells(row, settings) for row in rows])
     record = _record(rows, sample, settings, f"parity {export_folder.name}")
     record.started_ms = started_ms
@@ -99,8 +105,9 @@ def check_parity(
     for row in rows:
         _log.log(
             logging.INFO if row.verdict is Verdict.VALID else logging.WARNING,
-            "%s is %s%s",
+            "%s in %s is %s%s",
             row.engine,
+            row.precision,
             row.verdict,
             f": {row.reason}" if row.reason else "",
         )
@@ -155,19 +162,30 @@ def _answer(
 
 
 def _compare(
-    name: EngineName, export_folder: Path, sample: _Sample, settings: ParitySettings
+    name: EngineName,
+    precision: Precision,
+    export_folder: Path,
+    sample: _Sample,
+    settings: ParitySettings,
 ) -> ParityRow:
     try:
         version = engine_version(name, settings.device)
-        engine = load_engine(name, export_folder, device=settings.device, threads=settings.threads)
+        engine = load_engine(
+            name,
+            export_folder,
+            device=settings.device,
+            precision=precision,
+            threads=settings.threads,
+        )
     except (EngineUnavailableError, StoreError) as error:
-        return ParityRow(name, "", Verdict.UNAVAILABLE, error.what, None)
+        return ParityRow(name, precision, "", Verdict.UNAVAILABLE, error.what, None)
     answers = _answers_of(engine, sample.patches, settings.batch_size)
     agreement = compare(answers, sample.reference.probabilities, sample.targets)
-    if agreement.within(settings.limit):
-        return ParityRow(name, version, Verdict.VALID, "", agreement)
-    reason = f"differs by {agreement.max_abs_difference:.3g}, limit {settings.limit:g}"
-    return ParityRow(name, version, Verdict.INVALID, reason, agreement)
+    limit = settings.limits.of(precision)
+    if agreement.within(limit):
+        return ParityRow(name, precision, version, Verdict.VALID, "", agreement)
+    reason = f"differs by {agreement.max_abs_difference:.3g}, limit {limit:g}"
+    return ParityRow(name, precision, version, Verdict.INVALID, reason, agreement)
 
 
 def _answers_of(engine: Engine, patches: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
@@ -180,10 +198,10 @@ def _cells(row: ParityRow, settings: ParitySettings) -> dict[str, object]:
         "engine": row.engine,
         "device": settings.device,
         "format": FORMATS[row.engine],
-        "precision": PRECISION,
+        "precision": row.precision,
         "threads": settings.threads,
         "version": row.version,
-        "limit": f"{settings.limit:g}",
+        "limit": f"{settings.limits.of(row.precision):g}",
         "verdict": row.verdict,
         "reason": row.reason,
         **({} if agreement is None else _figures(agreement)),
@@ -207,11 +225,11 @@ def _record(rows: list[ParityRow], sample: _Sample, settings: ParitySettings, na
         kind="parity",
         name=name,
         params={
-            "limit": f"{settings.limit:g}",
+            **{f"limit_{each}": f"{settings.limits.of(each):g}" for each in settings.precisions},
             "device": str(settings.device),
             "threads": str(settings.threads),
             "patches": str(len(reference.table)),
-            **{f"verdict_{row.engine}": str(row.verdict) for row in rows},
+            **{f"verdict_{row.engine}_{row.precision}": str(row.verdict) for row in rows},
         },
         datasets=[
             Dataset(
@@ -230,7 +248,8 @@ def _tracked_figures(rows: list[ParityRow], reference_auc: float | None) -> dict
     figures = {} if reference_auc is None else {"auc_reference": reference_auc}
     for row in rows:
         if row.agreement is not None:
-            figures[f"max_abs_difference_{row.engine}"] = row.agreement.max_abs_difference
+            name = f"{row.engine}_{row.precision}"
+            figures[f"max_abs_difference_{name}"] = row.agreement.max_abs_difference
             if row.agreement.top1_agreement is not None:
-                figures[f"top1_agreement_{row.engine}"] = row.agreement.top1_agreement
+                figures[f"top1_agreement_{name}"] = row.agreement.top1_agreement
     return figures

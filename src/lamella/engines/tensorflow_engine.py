@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lamella.engines.engine import Arrays, CheckedEngine
-from lamella.engines.settings import EngineName
+from lamella.engines.engine import Arrays, CheckedEngine, gpu_lacks
+from lamella.engines.settings import EngineName, Precision
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelInterface, TensorDescription
 from lamella.models.keras_library import KerasBackend, load_tensorflow, set_up_tensorflow
@@ -19,10 +19,10 @@ _SIGNATURE = "serving_default"
 
 
 class TensorFlowEngine(CheckedEngine):
-    """A SavedModel, in 32-bit arithmetic.
+    """A SavedModel, in the types that it was saved with.
 
     Number of threads and devices are TensorFlow's own, for the whole process, and stay as they
-    were when it first computed.
+    were when it first computed. So is the arithmetic on a GPU, which is set at every call.
     """
 
     name = EngineName.TENSORFLOW
@@ -44,6 +44,7 @@ class TensorFlowEngine(CheckedEngine):
         self._signature = self._loaded.signatures[_SIGNATURE]
 
     def _run(self, inputs: Arrays) -> Arrays:
+        tf.config.experimental.enable_tensor_float_32_execution(self.precision is Precision.TF32)
         with tf.device(_device_name(self.device)):
             feed = {
                 each.name: tf.constant(given)
@@ -70,6 +71,15 @@ class TensorFlowEngine(CheckedEngine):
                 "Choose the device `cpu`, or run on a node with an NVIDIA GPU",
             )
         return str(tf.__version__)
+
+    @classmethod
+    def lacks(cls, precision: Precision, device: Device) -> str:
+        """Return what it does not compute in; see ``CheckedEngine``."""
+        if precision is not Precision.TF32:
+            return "TensorFlow computes in the 32 bits that the SavedModel was saved with"
+        gpu, *_ = tf.config.list_physical_devices("GPU")
+        capability = tf.config.experimental.get_device_details(gpu)["compute_capability"]
+        return gpu_lacks(precision, capability)
 
 
 def _tensor(name: str, spec: Any) -> TensorDescription:

@@ -1,6 +1,7 @@
 """torch runs what ``torch.export`` wrote, as it is or compiled; the one module that runs it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -11,29 +12,29 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
-from lamella.engines.engine import Arrays, CheckedEngine
-from lamella.engines.settings import EngineName
+from lamella.engines.engine import Arrays, CheckedEngine, gpu_lacks
+from lamella.engines.settings import EngineName, Precision
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelInterface, TensorDescription
 from lamella.export.torchscript import torch_jit_unheard
 from lamella.settings import Device
 
+_HALVES = {Precision.BF16: torch.bfloat16, Precision.F16: torch.float16}
+
 
 class TorchEngine(CheckedEngine):
-    """A ``.pt2`` program, in 32-bit arithmetic.
+    """A ``.pt2`` program.
 
-    Number of threads and arithmetic are torch's own, for the whole process: the engine sets the
-    threads at every call, the arithmetic when it is loaded.
+    Number of threads and arithmetic are torch's own, for the whole process: the engine sets them at
+    every call. In 16 bits torch chooses what to compute in them and casts the weights at every
+    call (``torch.autocast``).
     """
 
     name = EngineName.TORCH
     load_errors = (RuntimeError, ValueError, OSError, BadZipFile)
 
     def _load(self, path: Path) -> None:
-        # On GPUs, torch's convolutions have 10 bits of mantissa (TF32) unless told otherwise.
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
-        self._use_threads()
+        self._set_up()
         self._module: Callable[..., Any] = self._read(path)
 
     def _read(self, path: Path) -> torch.nn.Module:
@@ -47,18 +48,30 @@ class TorchEngine(CheckedEngine):
     def _detect(self, path: Path) -> ModelInterface:
         return self._signature
 
-    def _use_threads(self) -> None:
+    def _set_up(self) -> None:
+        # On GPUs, torch's convolutions have 10 bits of mantissa (TF32) unless told otherwise.
+        torch.backends.cudnn.allow_tf32 = self.precision is Precision.TF32
+        torch.backends.cuda.matmul.allow_tf32 = self.precision is Precision.TF32
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
 
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        if self.precision not in _HALVES:
+            return nullcontext()
+        return torch.autocast(self.device.value, dtype=_HALVES[self.precision])
+
     def _run(self, inputs: Arrays) -> Arrays:
-        self._use_threads()
+        self._set_up()
         # torch warns about arrays that it could write to but must not.
         batch = [torch.from_numpy(np.require(each, requirements="W")) for each in inputs]
-        with torch.inference_mode():
+        with torch.inference_mode(), self._arithmetic():
             found = self._module(*(each.to(self.device.value) for each in batch))
         outputs = (found,) if isinstance(found, torch.Tensor) else found
-        return tuple(output.cpu().numpy() for output in outputs)
+        # numpy has no bfloat16.
+        half = _HALVES.get(self.precision)
+        return tuple(
+            (output.float() if output.dtype is half else output).cpu().numpy() for output in outputs
+        )
 
     @classmethod
     def version(cls, device: Device) -> str:
@@ -73,6 +86,19 @@ class TorchEngine(CheckedEngine):
                     "Choose the device `cpu`, or run on a node with an NVIDIA GPU",
                 ) from error
         return str(torch.__version__)
+
+    @classmethod
+    def lacks(cls, precision: Precision, device: Device) -> str:
+        """Return what this CPU or GPU does not compute in; see ``CheckedEngine``."""
+        if device is Device.CUDA:
+            return gpu_lacks(precision, torch.cuda.get_device_capability())
+        # torch's own names. It computes nevertheless, operation by operation and 10 times slower.
+        onednn = torch.ops.mkldnn
+        has = {
+            Precision.BF16: onednn._is_mkldnn_bf16_supported,
+            Precision.F16: onednn._is_mkldnn_fp16_supported,
+        }
+        return "" if has[precision]() else f"oneDNN does not compute in {precision} on this CPU"
 
 
 class CompiledTorchEngine(TorchEngine):

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from pathlib import Path
 
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 from lamella.errors import StoreError
 from lamella.stores.tables import Row, read_table
 
@@ -24,11 +24,7 @@ COLUMNS = (
     "verdict",
     "reason",
 )
-"""Columns of ``parity.tsv``, one row an engine; empty where an engine is unavailable."""
-
-
-PRECISION = "f32"
-"""Arithmetic of every engine."""
+"""Columns of ``parity.tsv``, one row an engine and precision; empty where it is unavailable."""
 
 
 class Verdict(StrEnum):
@@ -39,17 +35,17 @@ class Verdict(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-def read_parity(path: Path, engine: EngineName) -> Row:
-    """Return the row of an engine in ``parity.tsv``.
+def read_parity(path: Path, engine: EngineName, precision: Precision) -> Row:
+    """Return the row of an engine in a precision in ``parity.tsv``.
 
     Raises:
-        StoreError: the engine was not compared.
+        StoreError: the engine was not compared in it.
     """
     for row in read_table(path):
-        if row["engine"] == engine:
+        if (row["engine"], row["precision"]) == (engine, precision):
             return row
     raise StoreError(
-        f"{engine} was not compared with the trained network",
+        f"{engine} in {precision} was not compared with the trained network",
         str(path),
-        "Add it to `parity.engines`",
+        "Add it to `parity.engines` and `parity.precisions`",
     )

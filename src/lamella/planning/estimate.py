@@ -236,7 +236,8 @@ def _unknown(stage: StageEstimate) -> StageEstimate:
 
 
 def _cells(config: Config) -> int:
-    return len(config.benchmark.cases) * len(config.benchmark.engines)
+    benchmark = config.benchmark
+    return len(benchmark.cases) * len(benchmark.engines) * len(benchmark.precisions)
 
 
 def _cells_of(stage: StageEstimate) -> str:

@@ -19,7 +19,7 @@ from lamella.datasets.settings import TargetKind
 from lamella.engines.engine import Engine
 from lamella.engines.fit import check_patches_fit
 from lamella.engines.load import FORMATS, engine_version, load_engine
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict, read_parity
 from lamella.errors import SettingsError
 from lamella.evaluation.aggregate import aggregate
@@ -329,10 +329,10 @@ def _share_above_half(probabilities: NDArray[np.float32]) -> float:
 
 
 def _check_engine(engine: EngineName, parity: Path) -> None:
-    row = read_parity(parity, engine)
+    row = read_parity(parity, engine, Precision.F32)
     if row["verdict"] != Verdict.VALID:
         raise SettingsError(
-            f"{engine} is {row['verdict']} in {parity} ({row['reason']})",
+            f"{engine} in f32 is {row['verdict']} in {parity} ({row['reason']})",
             "predict.engine",
             "Choose an engine that answers like the trained network",
         )

@@ -17,7 +17,7 @@ class ParityEntry:
 
 @dataclass(frozen=True)
 class TimedRow:
-    """One row of the benchmark.
+    """One row of the benchmark: an engine in a precision, with a batch size.
 
     Attributes:
         cells: The row of the table.
@@ -93,7 +93,7 @@ def benchmark_conditions(rows: Sequence[TimedRow]) -> list[str]:
     """Return on which machines, with how many threads and patches was timed."""
     lines = (
         f"{row.cells['host']}: {row.cells['cpu']}, threads: {row.cells['threads']},"
-        f" {row.cells['device']}, {row.cells['precision']}, {row.cells['pool']} patches in memory,"
+        f" {row.cells['device']}, {row.cells['pool']} patches in memory,"
         f" network {row.cells['run']} seed {row.cells['seed']}"
         for row in rows
     )
@@ -101,11 +101,15 @@ def benchmark_conditions(rows: Sequence[TimedRow]) -> list[str]:
 
 
 def benchmark_remarks(rows: Sequence[TimedRow]) -> list[str]:
-    """Return why rows must not be compared with others, each reason with its engines."""
+    """Return why rows must not be compared with others, each reason with its engines.
+
+    An engine is named with the precision, for the reasons differ between them.
+    """
     engines: dict[str, list[str]] = {}
     for row in rows:
         if row.cells["comparable"] != "yes":
-            engines.setdefault(row.cells["comparable"], []).append(row.cells["engine"])
+            name = f"{row.cells['engine']} in {row.cells['precision']}"
+            engines.setdefault(row.cells["comparable"], []).append(name)
     return [
         f"{', '.join(dict.fromkeys(names))}: {remark.replace('no: ', '')}"
         for remark, names in engines.items()

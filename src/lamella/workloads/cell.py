@@ -1,4 +1,4 @@
-"""``results/benchmark/{case}/{engine}.json`` of a workload: its times on one engine."""
+"""``results/benchmark/{case}/{engine}-{precision}.json`` of a workload: its times on one engine."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lamella.benchmark.host import Host
 from lamella.benchmark.settings import BenchmarkCase
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
 from lamella.errors import StoreError
 from lamella.settings import Device
@@ -91,8 +91,8 @@ class WorkloadCell(_Value):
     """The engine."""
     device: Device
     """Where it runs."""
-    precision: str
-    """Arithmetic, `f32`."""
+    precision: Precision
+    """Arithmetic that it computes in."""
     threads: int
     """Threads that it computes with."""
     verdict: Verdict

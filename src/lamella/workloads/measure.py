@@ -13,7 +13,7 @@ from lamella.benchmark.settings import BenchmarkSettings
 from lamella.engines.agreement import largest_difference
 from lamella.engines.engine import CheckedEngine
 from lamella.engines.load import engine_version, load_foreign_engine
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 from lamella.export.description import ModelInterface
 from lamella.workloads.cell import Mode, RunTimes, WorkloadMeasurement, WorkloadRuns
 from lamella.workloads.settings import WorkloadSettings
@@ -32,6 +32,7 @@ Answers = tuple[NDArray[Any], NDArray[np.float32]]
 def measure_workload(
     workload: Workload,
     name: EngineName,
+    precision: Precision,
     model: Path,
     interface: ModelInterface,
     *,
@@ -44,6 +45,7 @@ def measure_workload(
     Args:
         workload: What is run.
         name: The engine.
+        precision: Arithmetic that it computes in.
         model: The network, in the engine's format.
         interface: Its input and output.
         answers: Examples with the network's answers.
@@ -57,7 +59,12 @@ def measure_workload(
     version = engine_version(name, benchmark.device)
     imported = time.perf_counter()
     engine = load_foreign_engine(
-        name, model, interface=interface, device=benchmark.device, threads=benchmark.threads
+        name,
+        model,
+        interface=interface,
+        device=benchmark.device,
+        precision=precision,
+        threads=benchmark.threads,
     )
     loaded = time.perf_counter()
     examples, expected = answers

@@ -8,10 +8,10 @@ from pathlib import Path
 import lamella
 from lamella.benchmark.host import Host, describe_host
 from lamella.benchmark.judge import OTHERS_CPU_SHARE
-from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
+from lamella.benchmark.settings import BenchmarkSettings
 from lamella.engines.load import FORMATS
-from lamella.engines.settings import EngineName
-from lamella.engines.verdict import PRECISION, Verdict
+from lamella.engines.settings import EngineName, Precision
+from lamella.engines.verdict import Verdict
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelFormat
 from lamella.tracking.record import Record, now_ms
@@ -43,6 +43,7 @@ class _Subject:
     """What is measured."""
 
     engine: EngineName
+    precision: Precision
     workload: Workload
     network: ExportedNetwork
     folder: Path
@@ -55,8 +56,8 @@ class _Subject:
 
 def time_workload(
     *,
-    case: BenchmarkCase,
     engine: EngineName,
+    precision: Precision,
     folder: Path,
     output: Path,
     limit: float,
@@ -69,8 +70,8 @@ def time_workload(
     Call it in a process of its own. An engine that is unavailable gets a result that says why.
 
     Args:
-        case: The workload.
         engine: The engine.
+        precision: Arithmetic that it computes in.
         folder: Where ``prepare_workload`` and ``export_workload`` wrote.
         output: The JSON file to write; beside it, with the suffix ``.csv``, the same times as
             FAST's benchmark writes them.
@@ -83,11 +84,12 @@ def time_workload(
         StoreError: the prepared input or the network is another one.
     """
     started_ms = now_ms()
-    prepared = folder / INPUT_NAME
+    prepared, network = folder / INPUT_NAME, ExportedNetwork.read(folder / NETWORK_NAME)
     subject = _Subject(
         engine=engine,
-        workload=open_workload(case, open_input(prepared), settings),
-        network=ExportedNetwork.read(folder / NETWORK_NAME),
+        precision=precision,
+        workload=open_workload(network.case, open_input(prepared), settings),
+        network=network,
         folder=folder,
         source=WorkloadInput.read(prepared).source,
         limit=limit,
@@ -108,7 +110,7 @@ def time_workload(
 
 def sentence(cell: WorkloadCell) -> str:
     """Return the result in a line."""
-    subject = f"{cell.case} ({cell.size}) on {cell.engine}: {cell.verdict}"
+    subject = f"{cell.case} ({cell.size}) on {cell.engine} in {cell.precision}: {cell.verdict}"
     if cell.measurement is None:
         return f"{subject} ({cell.reason})"
     totals = ", ".join(
@@ -163,6 +165,7 @@ def _measured(subject: _Subject) -> WorkloadCell:
         measurement = measure_workload(
             subject.workload,
             subject.engine,
+            subject.precision,
             subject.network.open(subject.folder, stored),
             subject.network.interface,
             answers=read_answers(subject.folder / REFERENCE_NAME),
@@ -188,7 +191,7 @@ def _cell(
         size=subject.settings.size,
         engine=subject.engine,
         device=subject.benchmark.device,
-        precision=PRECISION,
+        precision=subject.precision,
         threads=subject.benchmark.threads,
         verdict=verdict,
         reason=reason,
@@ -221,7 +224,7 @@ def _record(cell: WorkloadCell, *, artifacts: list[str]) -> Record:
     }
     record = Record(
         kind="benchmark",
-        name=f"{cell.case} {cell.engine}",
+        name=f"{cell.case} {cell.engine} {cell.precision}",
         params={key: str(value) for key, value in facts.items() if value != ""},
         artifacts=artifacts,
     )

@@ -8,14 +8,24 @@ from lamella.benchmark.cell import read_cell
 from lamella.benchmark.energy import find_meter
 from lamella.benchmark.engine import benchmark_engine, sentence
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings, Scenario
+from lamella.engines.openvino_engine import cpu_capabilities
 from lamella.engines.parity import check_parity
-from lamella.engines.settings import USUAL_ENGINES, EngineName, ParitySettings
-from lamella.engines.verdict import Verdict
+from lamella.engines.settings import (
+    USUAL_ENGINES,
+    EngineName,
+    ParityLimits,
+    ParitySettings,
+    Precision,
+)
+from lamella.engines.verdict import COLUMNS, Verdict
 from lamella.errors import StoreError
 from lamella.patches.index import read_index, write_index
 from lamella.settings import Device
+from lamella.stores.tables import read_table, write_table
 from lamella.tracking.record import check_files
 from lamella.tracking.settings import TrackingSettings
+
+HAS_BF16 = "BF16" in cpu_capabilities()
 
 MEASURED = (*USUAL_ENGINES, EngineName.TORCHSCRIPT, EngineName.TENSORFLOW)
 
@@ -29,7 +39,13 @@ def parity(results, tmp_path_factory):
             export_folder=results.export_folder,
             index=results.index,
             output=output,
-            settings=ParitySettings(engines=MEASURED, threads=1),
+            settings=ParitySettings(
+                engines=MEASURED,
+                precisions=(Precision.F32, Precision.BF16),
+                # Random weights make more of a rounding than learned ones.
+                limits=ParityLimits(bf16=0.1),
+                threads=1,
+            ),
             tracking=TrackingSettings(),
         )
     return output
@@ -43,12 +59,19 @@ def measure(results, parity, tmp_path, monkeypatch):
     monkeypatch.setattr("lamella.benchmark.run.others_cpu_share", lambda *_: 0.04)
     monkeypatch.setattr("lamella.benchmark.run.measure_repeat", lambda *_, **__: 1.02)
 
-    def run(engine=EngineName.ONNXRUNTIME, parity=parity, index=results.index, **settings):
-        output = tmp_path / "benchmark" / "patches" / f"{engine}.json"
+    def run(
+        engine=EngineName.ONNXRUNTIME,
+        precision=Precision.F32,
+        parity=parity,
+        index=results.index,
+        **settings,
+    ):
+        output = tmp_path / "benchmark" / "patches" / f"{engine}-{precision}.json"
         quick = {"threads": 1, "batch_sizes": (1, 3), "warmup": 2, "iterations": 5}
         benchmark_engine(
             case=BenchmarkCase.PATCHES,
             engine=engine,
+            precision=precision,
             export_folder=results.export_folder,
             index=index,
             parity=parity,
@@ -72,6 +95,29 @@ def test_every_engine_is_measured_and_its_timed_answers_are_right(measure, engin
         assert 0 < batch.latency_ms_min <= batch.latency_ms_median
         assert batch.latency_ms_p90 is None
     assert cell.measurement.peak_rss_mib >= cell.measurement.rss_before_mib > 10
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bfloat16 instructions")
+@pytest.mark.parametrize("engine", [EngineName.OPENVINO, EngineName.TORCHSCRIPT])
+def test_a_precision_is_measured_and_held_against_its_own_limit(measure, engine):
+    cell, stored, [(record, _, _)] = measure(engine, Precision.BF16, batch_sizes=(3,))
+    assert (cell.verdict, cell.reason) == (Verdict.VALID, "")
+    assert (stored["precision"], stored["limit"]) == ("bf16", 0.1)
+    assert (record.name, record.params["precision"]) == (f"patches {engine} bf16", "bf16")
+    # Beyond the limit of f32: it was computed in bf16.
+    assert 1e-4 < cell.measurement.batches[0].max_abs_difference < 0.1
+    assert f"patches on {engine} in bf16: valid" in sentence(cell)
+
+
+def test_a_precision_that_the_engine_has_not_is_recorded_with_its_reason(measure):
+    cell, _, _ = measure(EngineName.ONNXRUNTIME, Precision.BF16)
+    assert (cell.verdict, cell.measurement) == (Verdict.UNAVAILABLE, None)
+    assert cell.reason == "ONNX Runtime computes in f32 alone by CPUExecutionProvider"
+
+
+def test_a_precision_that_was_not_compared_is_refused(measure):
+    with pytest.raises(StoreError, match=r"openvino in f16 was not compared.*parity.precisions"):
+        measure(EngineName.OPENVINO, Precision.F16)
 
 
 def test_a_quick_look_says_so_in_its_own_words(measure):
@@ -122,8 +168,8 @@ def test_an_unavailable_engine_is_recorded_with_its_reason(measure):
 
 def test_the_measurement_is_tracked_with_the_file(measure, tmp_path):
     _, _, [(record, folder, _)] = measure()
-    assert (record.kind, record.name) == ("benchmark", "patches onnxruntime")
-    assert folder == tmp_path / "benchmark" / "patches" / "onnxruntime"
+    assert (record.kind, record.name) == ("benchmark", "patches onnxruntime f32")
+    assert folder == tmp_path / "benchmark" / "patches" / "onnxruntime-f32"
     assert "batch_3/patches_per_s" in {metric.key for metric in record.metrics}
     folder.mkdir()
     check_files(record, folder)
@@ -132,10 +178,10 @@ def test_the_measurement_is_tracked_with_the_file(measure, tmp_path):
 def test_answers_that_the_comparison_found_wrong_stay_invalid(measure, parity, tmp_path):
     folder = shutil.copytree(parity.parent, tmp_path / "parity")
     table = folder / "parity.tsv"
-    torch, onnxruntime, *others = table.read_text().splitlines()[1:]
-    wrong = onnxruntime.replace("\tvalid\t", "\tinvalid\tdiffers by 0.5, limit 0.0001")
-    header = table.read_text().splitlines()[0]
-    table.write_text("\n".join([header, torch, wrong, *others]) + "\n")
+    rows = read_table(table)
+    (row,) = [row for row in rows if (row["engine"], row["precision"]) == ("onnxruntime", "f32")]
+    row |= {"verdict": "invalid", "reason": "differs by 0.5, limit 0.0001"}
+    write_table(table, COLUMNS, rows)
     cell, _, _ = measure(parity=table)
     assert (cell.verdict, cell.reason) == (Verdict.INVALID, "differs by 0.5, limit 0.0001")
     assert cell.measurement is not None

@@ -11,7 +11,7 @@ from lamella.benchmark.cell import (
 )
 from lamella.benchmark.settings import BenchmarkCase, Scenario
 from lamella.benchmark.summarise import COLUMNS, SCENARIO_COLUMNS, summarise_benchmark
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
 from lamella.settings import Device
 from lamella.stores.tables import read_table
@@ -75,7 +75,7 @@ def cell_of(engine: EngineName, speeds: dict[int, float], **changes) -> Benchmar
         case=BenchmarkCase.PATCHES,
         engine=engine,
         device=Device.CPU,
-        precision="f32",
+        precision=Precision.F32,
         threads=2,
         verdict=Verdict.VALID,
         reason="",
@@ -122,6 +122,27 @@ def test_speed_against_torch_is_that_of_the_same_batch_size(summarise):
         ("torch", "1", "1.000"),
         ("torch", "16", "1.000"),
     ]
+
+
+def test_every_precision_has_its_rows_and_is_compared_with_torch_in_f32(summarise, tmp_path):
+    rows = summarise(
+        cell_of(EngineName.TORCH, {1: 20.0}),
+        cell_of(EngineName.TORCH, {1: 50.0}, precision=Precision.BF16),
+        cell_of(EngineName.OPENVINO, {1: 90.0}, precision=Precision.BF16),
+    )
+    columns = ("engine", "precision", "speed_against_torch")
+    assert [tuple(row[column] for column in columns) for row in rows] == [
+        ("torch", "f32", "1.000"),
+        ("torch", "bf16", "2.500"),
+        ("openvino", "bf16", "4.500"),
+    ]
+    played = [(row["engine"], row["precision"]) for row in read_table(tmp_path / "scenarios.tsv")]
+    assert played == [("torch", "f32")] * 2 + [("torch", "bf16")] * 2 + [("openvino", "bf16")] * 2
+
+
+def test_without_torch_in_f32_no_ratio_is_given(summarise):
+    (row,) = summarise(cell_of(EngineName.TORCH, {1: 50.0}, precision=Precision.BF16))
+    assert row["speed_against_torch"] == ""
 
 
 @pytest.mark.parametrize(

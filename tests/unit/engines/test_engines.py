@@ -10,8 +10,8 @@ import torch
 
 from lamella.engines.available import engine_status, list_engines
 from lamella.engines.load import engine_version, load_engine
-from lamella.engines.openvino_engine import signal_stack_kept
-from lamella.engines.settings import EngineName
+from lamella.engines.openvino_engine import cpu_capabilities, signal_stack_kept
+from lamella.engines.settings import EngineName, Precision
 from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import (
     ModelFormat,
@@ -29,9 +29,38 @@ ELSEWHERE = (EngineName.ONNXRUNTIME_OPENVINO, EngineName.ONNXRUNTIME_TENSORRT)
 HERE = tuple(name for name in EngineName if name not in ELSEWHERE)
 
 
-@pytest.fixture(scope="module", params=HERE)
+HALVED = (
+    EngineName.TORCH,
+    EngineName.TORCH_COMPILED,
+    EngineName.TORCHSCRIPT,
+    EngineName.OPENVINO,
+)
+"""Engines that compute in bf16 on a CPU that can."""
+
+needs_bf16 = pytest.mark.skipif(
+    "BF16" not in cpu_capabilities(), reason="this CPU has no bfloat16 instructions"
+)
+
+CHOICES = [
+    *(pytest.param((name, Precision.F32), id=f"{name}-f32") for name in HERE),
+    *(pytest.param((name, Precision.BF16), id=f"{name}-bf16", marks=needs_bf16) for name in HALVED),
+]
+
+# The network of the tests has random weights, which make more of a rounding than learned ones do,
+# and the patches are noise, of which it is most unsure.
+NEAR = {Precision.F32: 1e-4, Precision.BF16: 0.2}
+"""How near answers are to the trained network's."""
+
+ALIKE = {Precision.F32: 1e-5, Precision.BF16: 0.05}
+"""How near answers are that come from other kernels."""
+
+
+@pytest.fixture(scope="module", params=CHOICES)
 def engine(request, results):
-    return load_engine(request.param, results.export_folder, device=Device.CPU, threads=1)
+    name, precision = request.param
+    return load_engine(
+        name, results.export_folder, device=Device.CPU, precision=precision, threads=1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +88,7 @@ def test_answers_are_those_of_the_trained_network(engine, reference, n):
     patches = patches_of(n, seed=n)
     answers = engine.infer(patches)
     assert (answers.shape, answers.dtype) == ((n, 2), np.float32)
-    np.testing.assert_allclose(answers, reference(patches), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(answers, reference(patches), rtol=0, atol=NEAR[engine.precision])
 
 
 def test_answers_depend_on_the_patch(engine):
@@ -83,7 +112,7 @@ def test_a_batch_of_another_size_after_the_first_is_answered_alike(engine):
     patches = patches_of(9)
     together = engine.infer(patches)
     apart = np.concatenate([engine.infer(patches[:5]), engine.infer(patches[5:])])
-    np.testing.assert_allclose(apart, together, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(apart, together, rtol=0, atol=ALIKE[engine.precision])
 
 
 def test_repeated_calls_give_identical_answers(engine):
@@ -156,8 +185,13 @@ def test_every_engine_is_listed_on_every_device_with_version_or_reason():
         (name, device) for name in EngineName for device in Device
     ]
     assert all((each.version is None) != (each.reason is None) for each in statuses)
-    on_cpu = [each.name for each in statuses if each.device is Device.CPU and each.version]
-    assert on_cpu == list(HERE)
+    on_cpu = {each.name: each for each in statuses if each.device is Device.CPU and each.version}
+    assert list(on_cpu) == list(HERE)
+    for name, status in on_cpu.items():
+        assert status.precisions[0] is Precision.F32
+        assert Precision.TF32 not in status.precisions
+        assert name in HALVED or status.precisions == (Precision.F32,)
+    assert not any(each.precisions for each in statuses if each.version is None)
 
 
 @pytest.mark.parametrize(
@@ -242,14 +276,7 @@ def test_onnxruntime_is_told_to_compute_in_f32_on_gpus_with_the_libraries_that_a
     assert done == ["preloaded", "asked", "asked"]
 
 
-def _has_bf16() -> bool:
-    import openvino
-
-    with signal_stack_kept():
-        return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-@pytest.mark.skipif(not _has_bf16(), reason="this CPU has no bfloat16 instructions")
+@needs_bf16
 def test_openvino_left_to_itself_computes_in_bfloat16_and_leaves_the_limit(results, reference):
     import openvino
 

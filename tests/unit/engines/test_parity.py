@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lamella.engines.openvino_engine import OpenVinoEngine
+from lamella.engines.openvino_engine import OpenVinoEngine, cpu_capabilities
 from lamella.engines.parity import check_parity
 from lamella.engines.samples import read_reference
-from lamella.engines.settings import EngineName, ParitySettings
+from lamella.engines.settings import EngineName, ParityLimits, ParitySettings, Precision
 from lamella.engines.verdict import COLUMNS, read_parity
 from lamella.errors import StoreError
 from lamella.settings import Device
@@ -55,9 +55,59 @@ def test_all_engines_agree_with_the_trained_network_on_all_held_out_patches(
 
     [(record, folder, _)] = tracked
     assert folder == tmp_path / "tiny" / "parity"
-    assert record.params["verdict_openvino"] == "valid"
+    assert record.params["verdict_openvino_f32"] == "valid"
     folder.mkdir()
     check_files(record, folder)
+
+
+@pytest.mark.skipif("BF16" not in cpu_capabilities(), reason="this CPU has no bf16")
+def test_every_precision_has_a_row_and_is_held_against_its_own_limit(results, tmp_path, tracked):
+    output = compare(
+        results,
+        tmp_path,
+        engines=(EngineName.ONNXRUNTIME, EngineName.OPENVINO),
+        precisions=(Precision.F32, Precision.BF16, Precision.TF32),
+        # Random weights make more of a rounding than learned ones.
+        limits=ParityLimits(bf16=0.1),
+    )
+    columns = ("engine", "precision", "limit", "verdict", "reason")
+    reason = "ONNX Runtime computes in f32 alone by CPUExecutionProvider"
+    assert [tuple(row[column] for column in columns) for row in read_table(output)] == [
+        ("onnxruntime", "f32", "0.0001", "valid", ""),
+        ("onnxruntime", "bf16", "0.1", "unavailable", reason),
+        ("onnxruntime", "tf32", "0.01", "unavailable", "tf32 is arithmetic of NVIDIA GPUs"),
+        ("openvino", "f32", "0.0001", "valid", ""),
+        ("openvino", "bf16", "0.1", "valid", ""),
+        ("openvino", "tf32", "0.01", "unavailable", "tf32 is arithmetic of NVIDIA GPUs"),
+    ]
+    assert (
+        float(read_parity(output, EngineName.OPENVINO, Precision.F32)["max_abs_difference"]) < 1e-5
+    )
+    assert (
+        float(read_parity(output, EngineName.OPENVINO, Precision.BF16)["max_abs_difference"]) > 1e-3
+    )
+    [(record, _, _)] = tracked
+    assert (record.params["limit_bf16"], record.params["verdict_openvino_bf16"]) == ("0.1", "valid")
+    assert "max_abs_difference_openvino_bf16" in {metric.key for metric in record.metrics}
+
+
+@pytest.mark.skipif("BF16" not in cpu_capabilities(), reason="this CPU has no bf16")
+def test_a_precision_beyond_its_limit_is_invalid_and_stays_beside_the_valid_one(
+    results, tmp_path, tracked
+):
+    output = compare(
+        results,
+        tmp_path,
+        engines=(EngineName.OPENVINO,),
+        precisions=(Precision.BF16, Precision.F32),
+        limits=ParityLimits(bf16=1e-3),
+    )
+    rows = {row["precision"]: row for row in read_table(output)}
+    assert [(name, row["verdict"]) for name, row in rows.items()] == [
+        ("bf16", "invalid"),
+        ("f32", "valid"),
+    ]
+    assert rows["bf16"]["reason"].endswith(", limit 0.001")
 
 
 def test_two_comparisons_write_identical_tables(results, tmp_path, tracked):
@@ -80,14 +130,14 @@ def test_nan_answers_are_invalid(results, tmp_path, tracked, monkeypatch):
     right = OpenVinoEngine.infer
     monkeypatch.setattr(OpenVinoEngine, "infer", lambda self, x: right(self, x) * np.float32("nan"))
     output = compare(results, tmp_path, engines=(EngineName.OPENVINO,))
-    assert read_parity(output, EngineName.OPENVINO)["verdict"] == "invalid"
+    assert read_parity(output, EngineName.OPENVINO, Precision.F32)["verdict"] == "invalid"
 
 
 def test_an_unavailable_engine_gets_a_row_that_says_why(results, tmp_path, tracked):
     output = compare(
         results, tmp_path, engines=(EngineName.OPENVINO,), device=Device.CUDA, patches=3
     )
-    row = read_parity(output, EngineName.OPENVINO)
+    row = read_parity(output, EngineName.OPENVINO, Precision.F32)
     assert row["verdict"] == "unavailable"
     assert row["reason"] == "OpenVINO does not run on NVIDIA GPUs"
     assert row["max_abs_difference"] == ""
@@ -114,8 +164,10 @@ def test_an_engine_that_cannot_load_its_model_is_unavailable_and_the_others_are_
 
 def test_an_engine_that_was_not_compared_is_not_taken_for_valid(results, tmp_path, tracked):
     output = compare(results, tmp_path, engines=(EngineName.TORCH,), patches=3)
-    with pytest.raises(StoreError, match=r"openvino was not compared.*parity.engines"):
-        read_parity(output, EngineName.OPENVINO)
+    with pytest.raises(StoreError, match=r"openvino in f32 was not compared.*parity.engines"):
+        read_parity(output, EngineName.OPENVINO, Precision.F32)
+    with pytest.raises(StoreError, match=r"torch in f16 was not compared.*parity.precisions"):
+        read_parity(output, EngineName.TORCH, Precision.F16)
 
 
 def test_patches_that_do_not_fit_are_refused(results, tmp_path, tracked):

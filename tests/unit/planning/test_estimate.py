@@ -179,6 +179,12 @@ def test_number_of_jobs_follows_runs_seeds_cases_and_engines(tmp_path):
     assert sum(jobs.values()) == 14
 
 
+def test_every_precision_is_a_job_of_the_benchmark(tmp_path):
+    both = {"precisions": ["f32", "bf16"]}
+    found = stages(config(parity=both, benchmark=both), tmp_path)
+    assert found["benchmark_engine"].jobs == 6
+
+
 def test_lines_sum_the_stages_and_say_what_they_rest_on(tmp_path):
     lines = list(estimate_lines(estimate(config(), SIZE, tmp_path), SIZE))
     assert lines[0].split()[:3] == ["jobs", "patches", "disk"]

@@ -158,15 +158,26 @@ def write_engines(root):
     parity = [
         {
             "engine": "torch",
+            "precision": "f32",
             "verdict": "valid",
             "n": 5,
             "max_abs_difference": "0.0",
             "limit": "1e-4",
         },
+        {
+            "engine": "torch",
+            "precision": "bf16",
+            "verdict": "invalid",
+            "n": 5,
+            "max_abs_difference": "0.3",
+            "limit": "0.05",
+            "reason": "differs by 0.3, limit 0.05",
+        },
         {"engine": "openvino", "verdict": "unavailable", "reason": "its library is absent"},
     ]
     write_table(root / "export/thin/parity.tsv", PARITY_COLUMNS, parity)
     shared = {"case": "patches", "batch_size": 1, "comparable": "yes", "host": "node", "cpu": "X"}
+    shared["precision"] = "f32"
     speeds = (("torch", "valid", "40.0"), ("onnxruntime", "valid", "100.0"))
     timed = [
         {**shared, "engine": engine, "verdict": verdict, "patches_per_s": speed}

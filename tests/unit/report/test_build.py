@@ -225,7 +225,14 @@ def test_an_invalid_engine_is_never_the_fastest(small_run):
         ("onnxruntime", True),
         ("openvino", False),
     ]
-    assert "100 patches per second with onnxruntime" in Page(built(small_run)).text
+    assert "100 patches per second with onnxruntime in f32" in Page(built(small_run)).text
+
+
+def test_a_precision_that_is_not_valid_stands_beside_the_valid_one_with_its_reason(small_run):
+    text = " ".join(Page(built(small_run)).text.split())
+    assert "torch f32 valid" in text
+    assert "torch bf16 invalid" in text
+    assert "differs by 0.3, limit 0.05" in text
 
 
 def test_scenarios_are_shown_one_by_one_with_the_best_engine_first(small_run):
@@ -245,7 +252,7 @@ def test_what_is_not_comparable_is_marked_with_engine_and_reason(small_run):
     rows[1]["comparable"] = "no: other processes took 23 % of the CPUs, more than 10 %"
     write_table(table, list(rows[0]), rows)
     (remark,) = benchmark_remarks(benchmark_section(table))
-    assert remark == "onnxruntime: other processes took 23 % of the CPUs, more than 10 %"
+    assert remark == "onnxruntime in f32: other processes took 23 % of the CPUs, more than 10 %"
     text = Page(built(small_run)).text
     assert remark in text
     assert text.count("not comparable") == 2  # beside its row, and before the reason

@@ -9,7 +9,7 @@ from PIL import Image
 
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
 from lamella.engines.load import load_foreign_engine
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
 from lamella.errors import StoreError
 from lamella.export.description import ModelFormat
@@ -63,13 +63,12 @@ def tiny(monkeypatch):
 
 
 def timed(folder, engine, output, **changes):
-    case = ExportedNetwork.read(folder / "network.json").case
     asked = {"limit": 1e-4, "benchmark": BenchmarkSettings(threads=1), "settings": SETTINGS}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lamella.workloads.time.track", lambda *_: None)
         time_workload(
-            case=case,
             engine=engine,
+            precision=Precision.F32,
             folder=folder,
             output=output,
             tracking=TrackingSettings(),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.engines.engine import CheckedEngine
+from lamella.workloads.labels import most_probable
 from lamella.workloads.stages import Stage, StageClock
 
 Shape = tuple[int, int, int]
@@ -56,7 +57,7 @@ class Chest:
             with clock.timed(Stage.NN_INFERENCE):
                 (answer,) = engine.run((batch,))
             with clock.timed(Stage.NN_OUTPUT):
-                found = answer[0].argmax(axis=-1).astype(np.uint8)
+                found = most_probable(answer[0])
             with clock.timed(Stage.PATCH_STITCHER):
                 stitch(labels, found, corner)
         return labels

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lamella.engines.engine import CheckedEngine
+from lamella.workloads.labels import most_probable
 from lamella.workloads.stages import Stage, StageClock
 
 _EXAMPLES = 8
@@ -46,7 +47,7 @@ class Clip:
             with clock.timed(Stage.NN_INFERENCE):
                 answer = engine.infer(batch)
             with clock.timed(Stage.NN_OUTPUT):
-                labels[number] = answer[0].argmax(axis=-1)
+                labels[number] = most_probable(answer[0])
         return labels
 
     def _resized(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -67,7 +67,9 @@ def test_answers_are_the_networks_within_the_limit_of_the_precision(name, precis
     assert difference < ParityLimits().of(precision)
     # Fewer bits show: else the precision would have no effect.
     assert (difference > 2e-5) == (precision is not Precision.F32)
-    np.testing.assert_array_equal(engine.infer(FRAMES), answers)
+    # TorchScript joins operations after its first call, and rounds less often from then on.
+    again = 0 if precision is Precision.F32 else ParityLimits().of(precision)
+    np.testing.assert_allclose(engine.infer(FRAMES), answers, rtol=0, atol=again)
 
 
 @pytest.mark.parametrize("name", ENGINES[:3])

@@ -118,7 +118,7 @@ def translated_by(wildcards):
 
 
 def translated_workload(case):
-    """List what writes the network of a workload for TensorFlow; those of U-Nets are not."""
+    """List what writes the network of a workload for TensorFlow; Keras writes U-Nets."""
     wanted = case == "wsi" and "tensorflow" in ENGINES
     return ["results/export/onnx2tf.txt"] if wanted else []
 

@@ -8,10 +8,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from lamella.errors import ExportError
+from lamella.export.description import ModelInterface
+from lamella.models.segmentation import SegmentationNetwork
+from lamella.stores.json_files import write_json
 
 _PROGRAM = Path(__file__).with_name("onnx_to_saved_model.py")
 _KERAS_PROGRAM = "lamella.export.keras_saved_model"
+_UNET_PROGRAM = "lamella.export.unet_saved_model"
 
 
 def write_saved_model(path: Path, onnx_file: Path, *, python: Path) -> None:
@@ -50,6 +56,29 @@ def write_keras_saved_model(path: Path, metrics: Path) -> None:
         _write(command, path, Path(scratch), dict(os.environ))
 
 
+def write_unet_saved_model(
+    path: Path, network: SegmentationNetwork, interface: ModelInterface
+) -> None:
+    """Write a U-Net of torch, built again in Keras.
+
+    Args:
+        path: The final folder; one that is there is replaced.
+        network: From stored grey values to probabilities, around a ``UNet``.
+        interface: Its input and output; axis 0 is free, the input's other lengths are fixed.
+
+    Raises:
+        ExportError: TensorFlow cannot write it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+        weights, described = Path(scratch) / "weights.npz", Path(scratch) / "interface.json"
+        arrays = {name: each.numpy() for name, each in network.network.state_dict().items()}
+        np.savez(weights, limits=[network.low, network.high], **arrays)
+        write_json(described, interface.model_dump(mode="json"))
+        command = [sys.executable, "-m", _UNET_PROGRAM, str(weights), str(described)]
+        _write(command, path, Path(scratch), dict(os.environ))
+
+
 def _write(command: Sequence[str], path: Path, scratch: Path, environment: dict[str, str]) -> None:
     """Run a program that writes the folder that is its last argument, and put that in its place."""
     written = scratch / path.name
@@ -71,7 +100,8 @@ def _write(command: Sequence[str], path: Path, scratch: Path, environment: dict[
             "the network cannot be written as a SavedModel"
             f" ({last or f'exit code {ended.returncode}'})",
             str(path),
-            "Take `tensorflow` out of `parity.engines`, or choose another `model` for the run",
+            "Take `tensorflow` out of `parity.engines` and `benchmark.engines`, or choose another"
+            " `model` for the run",
         )
     shutil.rmtree(path, ignore_errors=True)
     written.rename(path)

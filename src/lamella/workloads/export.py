@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from lamella.benchmark.settings import BenchmarkCase
 from lamella.engines.load import FORMATS
 from lamella.engines.settings import EngineName
-from lamella.export.description import ModelFormat, model_digest, model_files
+from lamella.export.description import MODEL_FILES, ModelFormat, model_digest, model_files
 from lamella.export.formats import write_formats
 from lamella.export.program import trace_program
+from lamella.export.saved_model import write_unet_saved_model
+from lamella.models.segmentation import SegmentationNetwork
 from lamella.workloads.exported import REFERENCE_NAME, ExportedNetwork, write_answers
 from lamella.workloads.inputs import open_input
 from lamella.workloads.networks import INPUT, OUTPUT, workload_network
@@ -22,18 +24,11 @@ from lamella.workloads.workload import open_workload
 
 _log = logging.getLogger(__name__)
 
-NOT_WRITTEN = {
-    BenchmarkCase.ULTRASOUND: frozenset({ModelFormat.TENSORFLOW}),
-    BenchmarkCase.CT: frozenset({ModelFormat.TENSORFLOW}),
-}
-"""Formats that a workload's network cannot be written in: onnx2tf 2.x does not translate the
-transposed convolutions of a U-Net for batches of any length."""
 
-
-def workload_formats(case: BenchmarkCase, engines: Iterable[EngineName]) -> list[ModelFormat]:
-    """Return the formats that engines read and the network of a workload can be written in."""
+def workload_formats(engines: Iterable[EngineName]) -> list[ModelFormat]:
+    """Return the formats that engines read, and ONNX, of which others are made."""
     wanted = {ModelFormat.ONNX, *(FORMATS[engine] for engine in engines)}
-    return [each for each in ModelFormat if each in wanted - NOT_WRITTEN.get(case, frozenset())]
+    return [each for each in ModelFormat if each in wanted]
 
 
 def export_workload(
@@ -52,11 +47,11 @@ def export_workload(
         case: The workload.
         prepared: ``input.json`` of ``prepare_workload``.
         output: ``network.json``; each format gets a folder beside it.
-        engines: Engines whose formats are written, as far as they can be; ONNX in any case.
+        engines: Engines whose formats are written; ONNX in any case.
         opset: ONNX operator set.
         settings: Seed and size.
-        onnx2tf: The file that names the Python of onnx2tf's environment, where a SavedModel is
-            written; else nothing.
+        onnx2tf: The file that names the Python of onnx2tf's environment, where it makes the
+            SavedModel, which those of U-Nets do without; else nothing.
 
     Raises:
         StoreError: the prepared input is another one.
@@ -64,12 +59,17 @@ def export_workload(
     """
     examples = open_workload(case, open_input(prepared), settings).examples()
     made = workload_network(case, examples, settings.seed)
-    folder, formats = output.parent, workload_formats(case, engines)
+    folder, formats = output.parent, workload_formats(engines)
     # Two rows: a length of 1 would be taken for a fixed one.
     two = torch.from_numpy(np.concatenate([examples[:1]] * 2))
     program = trace_program(made.network, (two,))
+    others = list(formats)
+    if isinstance(made.network, SegmentationNetwork) and ModelFormat.TENSORFLOW in formats:
+        others.remove(ModelFormat.TENSORFLOW)
+        saved = folder / ModelFormat.TENSORFLOW / MODEL_FILES[ModelFormat.TENSORFLOW]
+        write_unet_saved_model(saved, made.network, made.interface)
     write_formats(
-        folder, program, formats, opset=opset, inputs=[INPUT], outputs=[OUTPUT], onnx2tf=onnx2tf
+        folder, program, others, opset=opset, inputs=[INPUT], outputs=[OUTPUT], onnx2tf=onnx2tf
     )
     write_answers(folder / REFERENCE_NAME, examples, _answers(made.network, examples))
     files = {stored: model_files(folder / stored, stored) for stored in formats}

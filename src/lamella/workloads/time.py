@@ -13,7 +13,6 @@ from lamella.engines.load import FORMATS
 from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
 from lamella.errors import EngineUnavailableError
-from lamella.export.description import ModelFormat
 from lamella.tracking.record import Record, now_ms
 from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
@@ -158,9 +157,6 @@ def broken_rules(
 
 def _measured(subject: _Subject) -> WorkloadCell:
     stored = FORMATS[subject.engine]
-    if stored not in subject.network.digests:
-        reason = f"its network is not written as {stored}: {_WHY_NOT[stored]}"
-        return _cell(subject, None, Verdict.UNAVAILABLE, reason)
     try:
         measurement = measure_workload(
             subject.workload,
@@ -175,11 +171,6 @@ def _measured(subject: _Subject) -> WorkloadCell:
     except EngineUnavailableError as error:
         return _cell(subject, None, Verdict.UNAVAILABLE, error.what)
     return _cell(subject, measurement, *judge_workload(measurement, subject.limit))
-
-
-_WHY_NOT = {
-    ModelFormat.TENSORFLOW: "onnx2tf does not translate transposed convolutions of free batches"
-}
 
 
 def _cell(
@@ -199,7 +190,7 @@ def _cell(
         items=subject.workload.items,
         source=subject.source,
         parameters=network.parameters,
-        model_digest=network.digests.get(FORMATS[subject.engine], ""),
+        model_digest=network.digests[FORMATS[subject.engine]],
         limit=subject.limit,
         host=subject.host,
         lamella_version=lamella.__version__,

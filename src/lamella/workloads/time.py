@@ -190,6 +190,7 @@ def _cell(
         device=subject.benchmark.device,
         precision=PRECISION,
         threads=subject.benchmark.threads,
+        readers=subject.settings.readers,
         verdict=verdict,
         reason=reason,
         not_comparable=broken_rules(subject.settings, measurement),

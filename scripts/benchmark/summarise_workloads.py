@@ -10,4 +10,7 @@ if __name__ == "__main__":
     summarise_workloads(
         results=[Path(path) for path in snakemake.input.results],
         output=Path(snakemake.output.summary),
+        tables=Path(snakemake.output.tables),
+        stages=Path(snakemake.output.stages),
+        parity=Path(snakemake.output.parity),
     )

@@ -179,6 +179,18 @@ def matrix_chart(
     return _SVG.format(_SQUARE, _SQUARE, title, _STYLE, Markup("").join(parts))
 
 
+def picture(width: float, height: float, *, title: str, parts: Sequence[Markup]) -> Markup:
+    """Return an SVG with the style of all charts.
+
+    Args:
+        width: In pixels.
+        height: In pixels.
+        title: What is drawn; read out by screen readers.
+        parts: What is in it; the last are drawn on top.
+    """
+    return _SVG.format(width, height, title, _STYLE, Markup("").join(parts))
+
+
 def _drawn(lines: Sequence[Line], axes: "_Axes", title: str, x_name: str, *more: Markup) -> Markup:
     parts = [*axes.grid(), _x_name(x_name, axes), *(_path(line, axes) for line in lines), *more]
     return _SVG.format(axes.width, axes.height, title, _STYLE, Markup("").join(parts))

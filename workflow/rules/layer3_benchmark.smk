@@ -147,6 +147,9 @@ rule summarise_workloads:
         ),
     output:
         summary="results/benchmark/workloads.tsv",
+        tables="results/benchmark/workloads.md",
+        stages="results/benchmark/stages.svg",
+        parity="results/benchmark/parity.svg",
     log:
         "results/logs/summarise_workloads.log",
     params:

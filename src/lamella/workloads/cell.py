@@ -95,6 +95,8 @@ class WorkloadCell(_Value):
     """Arithmetic that it computes in."""
     threads: int
     """Threads that it computes with."""
+    readers: int
+    """Threads that read patches in overlapped runs."""
     verdict: Verdict
     """`valid` where the answers to the examples are the network's, within the limit."""
     reason: str

@@ -4,25 +4,32 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from lamella.stores.tables import write_table
-from lamella.workloads.cell import WorkloadCell, read_workload_cell
+from lamella.stores.atomic import write_text
+from lamella.stores.tables import read_table, write_table
+from lamella.workloads.cell import read_workload_cell
+from lamella.workloads.paper import markdown, paper_tables
+from lamella.workloads.pictures import parity_picture, stage_picture
+from lamella.workloads.table import COLUMNS, workload_rows
 
 _log = logging.getLogger(__name__)
 
-COLUMNS = ("case", "engine", "verdict", "reason")
 
-
-def summarise_workloads(*, results: Sequence[Path], output: Path) -> None:
-    """Write ``workloads.tsv``.
+def summarise_workloads(
+    *, results: Sequence[Path], output: Path, tables: Path, stages: Path, parity: Path
+) -> None:
+    """Write ``workloads.tsv``, and what is made of it.
 
     Args:
         results: The JSON files of ``time_workload``, in the order of the rows.
-        output: The table.
+        output: The table with everything.
+        tables: The tables of the paper, as Markdown.
+        stages: The picture of where the time goes.
+        parity: The picture of speed against parity.
     """
-    rows = [_row(read_workload_cell(path)) for path in results]
-    write_table(output, COLUMNS, rows)
+    cells = [read_workload_cell(path) for path in results]
+    write_table(output, COLUMNS, workload_rows(cells))
+    rows = read_table(output)
+    write_text(tables, markdown(paper_tables(rows)))
+    write_text(stages, stage_picture(rows))
+    write_text(parity, parity_picture(rows))
     _log.info("%d rows of %d results", len(rows), len(results))
-
-
-def _row(cell: WorkloadCell) -> dict[str, object]:
-    return {name: getattr(cell, name) for name in COLUMNS}

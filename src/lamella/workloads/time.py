@@ -184,6 +184,7 @@ def _cell(
         device=subject.benchmark.device,
         precision=subject.precision,
         threads=subject.benchmark.threads,
+        readers=subject.settings.readers,
         verdict=verdict,
         reason=reason,
         not_comparable=broken_rules(subject.settings, measurement),

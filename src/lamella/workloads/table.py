@@ -1,0 +1,221 @@
+"""``results/benchmark/workloads.tsv``: the workloads of all engines side by side."""
+
+import statistics
+from collections.abc import Callable, Sequence
+
+from lamella.engines.settings import EngineName
+from lamella.stores.tables import written
+from lamella.workloads.cell import Mode, RunTimes, WorkloadCell, WorkloadMeasurement, WorkloadRuns
+from lamella.workloads.stages import Stage, StageTimes
+
+COLUMNS = (
+    "case",
+    "size",
+    "engine",
+    "device",
+    "precision",
+    "threads",
+    "batch_size",
+    "mode",
+    "verdict",
+    "reason",
+    "comparable",
+    "runs",
+    "items",
+    "total_ms_mean",
+    "total_ms_sd",
+    "total_ms_median",
+    "items_per_s",
+    "speed_against_torch",
+    *(f"{stage}_ms" for stage in Stage),
+    *(f"{stage}_call_ms_{figure}" for stage in Stage for figure in ("mean", "sd")),
+    "cpu_ms",
+    "overlap_cost",
+    "readers",
+    "import_ms",
+    "load_ms",
+    "first_call_ms",
+    "peak_rss_mib",
+    "others_cpu_share",
+    "max_abs_difference",
+    "limit",
+    "label_agreement",
+    "source",
+    "parameters",
+    "version",
+    "host",
+    "cpu",
+    "driver",
+)
+"""One row a case, engine, precision, batch size and mode; one row for an engine that is
+unavailable. ``speed_against_torch`` is the engine's items per second over those of torch in f32
+with the same case, size, source, device, threads, readers, batch size, mode and CPU model; empty
+where torch has no such row."""
+
+_REFERENCE_PRECISION = "f32"
+_MS_PER_S = 1e3
+
+_Peer = tuple[object, ...]
+
+
+def workload_rows(cells: Sequence[WorkloadCell]) -> list[dict[str, object]]:
+    """Return the rows of the table, in the order of the cells."""
+    torch = {
+        _peer(cell, kind): items_per_s(cell, kind)
+        for cell in cells
+        if cell.engine is EngineName.TORCH and cell.precision == _REFERENCE_PRECISION
+        for kind in _kinds(cell)
+    }
+    rows: list[dict[str, object]] = []
+    for cell in cells:
+        if cell.measurement is None:
+            rows.append(_shared(cell))
+        for kind in _kinds(cell):
+            rows.append(_row(cell, kind, torch.get(_peer(cell, kind))))
+    return rows
+
+
+def items_per_s(cell: WorkloadCell, kind: WorkloadRuns) -> float:
+    """Return the frames or patches of all runs over their time."""
+    total_ms = sum(run.total_ms for run in kind.runs)
+    return cell.items * len(kind.runs) / total_ms * _MS_PER_S
+
+
+def overlap_cost(run: RunTimes, *, readers: int, cpus: float) -> float:
+    """Return what a run takes over what it must take when everything overlaps.
+
+    Args:
+        run: An overlapped run.
+        readers: Threads that read patches.
+        cpus: CPUs of the machine.
+
+    Returns:
+        1 where the run is as long as the slowest of what runs side by side: the engine, the
+        readers, or all work on all CPUs.
+    """
+    inference_ms = run.stages[Stage.NN_INFERENCE].total_ms
+    reading_ms = run.stages[Stage.PATCH_GENERATOR].total_ms / readers
+    return run.total_ms / max(inference_ms, reading_ms, run.cpu_ms / cpus)
+
+
+def _kinds(cell: WorkloadCell) -> Sequence[WorkloadRuns]:
+    return () if cell.measurement is None else cell.measurement.kinds
+
+
+def _peer(cell: WorkloadCell, kind: WorkloadRuns) -> _Peer:
+    """Return what two measurements must have in common to be compared."""
+    return (
+        cell.case,
+        cell.size,
+        cell.source,
+        cell.device,
+        cell.threads,
+        cell.readers,
+        cell.host["cpu"],
+        kind.batch_size,
+        kind.mode,
+    )
+
+
+def _shared(cell: WorkloadCell) -> dict[str, object]:
+    return {
+        "case": cell.case,
+        "size": cell.size,
+        "engine": cell.engine,
+        "device": cell.device,
+        "precision": cell.precision,
+        "threads": cell.threads,
+        "verdict": cell.verdict,
+        "reason": cell.reason,
+        "comparable": "; ".join(f"no: {rule}" for rule in cell.not_comparable) or "yes",
+        "items": cell.items,
+        "readers": cell.readers,
+        "limit": f"{cell.limit:g}",
+        "source": cell.source,
+        "parameters": cell.parameters,
+        "host": cell.host["name"],
+        "cpu": cell.host["cpu"],
+        "driver": cell.host.get("driver"),
+    }
+
+
+def _row(cell: WorkloadCell, kind: WorkloadRuns, torch: float | None) -> dict[str, object]:
+    assert cell.measurement is not None, "there are runs"
+    speed = items_per_s(cell, kind)
+    figures = {
+        **_totals(cell, kind),
+        **_stages(kind.runs),
+        **_costs(cell.measurement),
+        "items_per_s": speed,
+        "speed_against_torch": None if torch is None else speed / torch,
+    }
+    return {
+        **_shared(cell),
+        **{key: written(value, ".3f") for key, value in figures.items()},
+        "batch_size": kind.batch_size,
+        "mode": kind.mode,
+        "runs": len(kind.runs),
+        "max_abs_difference": written(cell.measurement.max_abs_difference, ".3e"),
+        "label_agreement": written(cell.measurement.label_agreement, ".6f"),
+        "version": cell.measurement.version,
+    }
+
+
+def _totals(cell: WorkloadCell, kind: WorkloadRuns) -> dict[str, float | None]:
+    totals = [run.total_ms for run in kind.runs]
+    return {
+        "total_ms_mean": statistics.fmean(totals),
+        # One run has no deviation.
+        "total_ms_sd": statistics.stdev(totals) if len(totals) > 1 else None,
+        "total_ms_median": statistics.median(totals),
+        "cpu_ms": statistics.fmean(run.cpu_ms for run in kind.runs),
+        "overlap_cost": _overlap_cost(cell, kind) if kind.mode is Mode.OVERLAPPED else None,
+    }
+
+
+def _overlap_cost(cell: WorkloadCell, kind: WorkloadRuns) -> float:
+    cpus = float(cell.host["cpus"])
+    return statistics.median(
+        overlap_cost(run, readers=cell.readers, cpus=cpus) for run in kind.runs
+    )
+
+
+def _stages(runs: Sequence[RunTimes]) -> dict[str, float | None]:
+    figures: dict[str, float | None] = {}
+    for stage in Stage:
+        times = [run.stages[stage] for run in runs if stage in run.stages]
+        figures[f"{stage}_ms"] = _of_any(_mean_total, times)
+        figures[f"{stage}_call_ms_mean"] = _of_any(_call_mean, times)
+        figures[f"{stage}_call_ms_sd"] = _of_any(_call_sd, times)
+    return figures
+
+
+def _of_any(
+    figure: Callable[[Sequence[StageTimes]], float], times: Sequence[StageTimes]
+) -> float | None:
+    return figure(times) if times else None
+
+
+def _mean_total(times: Sequence[StageTimes]) -> float:
+    return statistics.fmean(each.total_ms for each in times)
+
+
+def _call_mean(times: Sequence[StageTimes]) -> float:
+    return sum(each.total_ms for each in times) / sum(each.calls for each in times)
+
+
+def _call_sd(times: Sequence[StageTimes]) -> float:
+    """Return the standard deviation over the calls of all runs, from those of each run."""
+    mean = _call_mean(times)
+    squares = sum(each.calls * (each.sd_ms**2 + (each.mean_ms - mean) ** 2) for each in times)
+    return float((squares / sum(each.calls for each in times)) ** 0.5)
+
+
+def _costs(measurement: WorkloadMeasurement) -> dict[str, float | None]:
+    return {
+        "import_ms": measurement.import_ms,
+        "load_ms": measurement.load_ms,
+        "first_call_ms": measurement.first_call_ms,
+        "peak_rss_mib": measurement.peak_rss_mib,
+        "others_cpu_share": measurement.others_cpu_share,
+    }

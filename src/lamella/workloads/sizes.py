@@ -32,7 +32,7 @@ SIZES = {
         frame_px=256,
         volume_zyx=(40, 144, 112),
         patch_zyx=(16, 64, 64),
-        slide_px=(6_000, 4_500),
+        slide_px=(3_500, 2_500),
         patch_px=512,
     ),
     WorkloadSize.PAPER: Sizes(

@@ -24,6 +24,7 @@ if __name__ == "__main__":
             explanations=[Path(path) for path in snakemake.input.explanations],
             benchmark=Path(snakemake.input.benchmark),
             scenarios=Path(snakemake.input.scenarios),
+            workloads=[Path(path) for path in snakemake.input.workloads],
             results=Path(snakemake.params.results),
         ),
         page=Path(snakemake.output.page),

@@ -1,10 +1,12 @@
 """Axes have round numbers, and curves lie where their numbers are."""
 
+import itertools
 import re
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from lamella.bar_chart import Bar, stacked_bars
 from lamella.charts import (
     Dots,
     Line,
@@ -16,6 +18,7 @@ from lamella.charts import (
     share_chart,
     ticks,
 )
+from lamella.log_chart import Point, decades, log_scatter, steps
 
 
 @pytest.mark.parametrize(
@@ -141,3 +144,63 @@ def test_panels_stand_two_beside_each_other_and_a_single_one_alone():
         ("0", "360"),
     ]
     assert ET.tostring(inner[2][0]) == ET.tostring(ET.fromstring(chart))
+
+
+def test_the_parts_of_a_bar_lie_beside_each_other_and_are_as_long_as_their_numbers():
+    bars = {"a": [Bar("one", {"left": 1.0, "right": 3.0}, end="4 s")], "empty group": []}
+    chart = stacked_bars(bars, ["left", "right"], title="t", x_name="s")
+    rects = re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)" height="16"', chart)
+    (x0, width0), (x1, width1) = [tuple(map(float, rect)) for rect in rects]
+    assert x0 + width0 == pytest.approx(x1, abs=0.02)
+    assert width1 == pytest.approx(3 * width0, abs=0.02)
+    assert ">4 s<" in chart
+    assert "empty group" not in chart
+    ET.fromstring(chart)
+
+
+def test_pale_bars_are_paler():
+    bars = {"a": [Bar("one", {"p": 1.0}), Bar("two", {"p": 1.0}, pale=True)]}
+    chart = stacked_bars(bars, ["p"], title="t", x_name="s")
+    assert re.findall(r'height="16" fill="#\w+" fill-opacity="([\d.]+)"', chart) == ["1", "0.35"]
+
+
+def test_decades_and_steps_enclose_a_range():
+    assert decades(3e-7, 1e-4) == pytest.approx([1e-7, 1e-6, 1e-5, 1e-4])
+    assert decades(1e-4, 1e-4) == pytest.approx([1e-4, 1e-3])
+    assert steps(0.7, 2.6) == [0.5, 1, 2, 5]
+    assert steps(1, 1) == [0.5, 1, 2]
+
+
+def circles(chart):
+    return [tuple(map(float, each)) for each in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', chart)]
+
+
+def test_logarithmic_axes_have_equal_steps_for_equal_factors_and_a_place_for_zero():
+    xs = (0.0, 1e-6, 1e-5, 1e-4, float("nan"))
+    points = [Point(x, 1.0, f"p{number}") for number, x in enumerate(xs)]
+    chart = log_scatter({"a": points}, limits={"a": {}}, title="t", x_name="x", y_name="y")
+    zero, one, two, three, nan = (x for x, _ in circles(chart))
+    assert two - one == pytest.approx(three - two, abs=0.02)
+    assert zero < one
+    assert nan > three
+    ET.fromstring(chart)
+
+
+def test_names_of_points_in_one_place_do_not_lie_over_each_other():
+    points = [Point(1e-5, 1.0, f"engine {number}") for number in range(5)]
+    chart = log_scatter({"a": points}, limits={"a": {}}, title="t", x_name="x", y_name="y")
+    found = re.findall(r'class="(\w+)" x="([\d.]+)" y="([\d.]+)">engine', chart)
+    assert len(set(found)) == 5
+    for side in ("name", "y"):
+        heights = sorted(float(y) for of, _, y in found if of == side)
+        assert all(low + 14 <= high for low, high in itertools.pairwise(heights))
+
+
+def test_a_limit_is_a_line_at_its_value():
+    limits = {"a": {"limit 1e-5": 1e-5}}
+    chart = log_scatter(
+        {"a": [Point(1e-5, 1.0, "p")]}, limits=limits, title="t", x_name="x", y_name="y"
+    )
+    ((x, _),) = circles(chart)
+    assert re.search(r'class="limit"[^>]*d="M([\d.]+) ', chart).group(1) == str(x)
+    assert ">limit 1e-5<" in chart

@@ -27,6 +27,7 @@ rule build_report:
         ),
         benchmark="results/benchmark/summary.tsv",
         scenarios="results/benchmark/scenarios.tsv",
+        workloads=["results/benchmark/workloads.tsv"] if WORKLOADS else [],
     output:
         page="results/report/index.html",
     log:

@@ -16,6 +16,7 @@ from lamella.report.engines import (
     benchmark_section,
     parity_section,
     scenario_section,
+    workload_section,
 )
 from lamella.report.explanations import explanation_section
 from lamella.report.facts import PLACES, flat, versions
@@ -56,6 +57,7 @@ def build_report(
         remarks=benchmark_remarks(benchmark),
         conditions=benchmark_conditions(benchmark),
         scenarios=scenario_section(inputs.scenarios),
+        workloads=workload_section(inputs.workloads),
         predictions=prediction_section(inputs.scores, page),
         explanations=explanation_section(inputs.explanations),
         jobs=Markup(jobs_html(read_costs(inputs.results))),  # noqa: S704 - escaped already

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from markupsafe import Markup
+
 from lamella.stores.tables import Row, read_table
+from lamella.workloads.paper import PaperTable, paper_tables
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,21 @@ class ScenarioRow:
         return cells["verdict"] != "valid", not cells["value"], value if better_if_low else -value
 
 
+@dataclass(frozen=True)
+class WorkloadEntry:
+    """The workloads on all engines.
+
+    Attributes:
+        tables: The tables of the paper.
+        stages: Picture of where the time goes.
+        parity: Picture of speed against parity.
+    """
+
+    tables: list[PaperTable]
+    stages: Markup
+    parity: Markup
+
+
 def parity_section(tables: Sequence[Path]) -> list[ParityEntry]:
     """Return the comparisons, one per run."""
     return [ParityEntry(path.parent.name, read_table(path)) for path in tables]
@@ -87,6 +105,18 @@ def scenario_section(table: Path) -> list[ScenarioRow]:
     rows = [ScenarioRow(row) for row in read_table(table) if row["scenario"]]
     places = {name: place for place, name in enumerate(row.cells["scenario"] for row in rows)}
     return sorted(rows, key=lambda row: (places[row.cells["scenario"]], row.rank))
+
+
+def workload_section(tables: Sequence[Path]) -> list[WorkloadEntry]:
+    """Return the workloads; empty where none were run."""
+    return [
+        WorkloadEntry(
+            tables=paper_tables(read_table(path)),
+            stages=_drawn(path.with_name("stages.svg")),
+            parity=_drawn(path.with_name("parity.svg")),
+        )
+        for path in tables
+    ]
 
 
 def benchmark_conditions(rows: Sequence[TimedRow]) -> list[str]:
@@ -114,6 +144,10 @@ def benchmark_remarks(rows: Sequence[TimedRow]) -> list[str]:
         f"{', '.join(dict.fromkeys(names))}: {remark.replace('no: ', '')}"
         for remark, names in engines.items()
     ]
+
+
+def _drawn(picture: Path) -> Markup:
+    return Markup(picture.read_text(encoding="utf-8"))  # noqa: S704 - our own file
 
 
 def _group(row: Row) -> tuple[str, str]:

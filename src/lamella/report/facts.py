@@ -27,6 +27,7 @@ PLACES = (
     ("../interpret/", "explanations"),
     ("../benchmark/summary.tsv", "the engines, timed"),
     ("../benchmark/scenarios.tsv", "the engines in MLPerf's scenarios"),
+    ("../benchmark/workloads.tsv", "the engines in the medical workloads, where they were run"),
     ("../failures.tsv", "quarantined slides"),
     ("../jobs/", "what the SLURM jobs cost"),
     ("../mlflow/", "the tracking store; open it with mlflow ui"),

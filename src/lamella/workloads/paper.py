@@ -32,6 +32,7 @@ class PaperRow:
         name: The engine, and what else tells its row from others.
         verdict: `valid`, `invalid` or `unavailable`.
         reason: Why it is not valid; empty where it is.
+        comparable: Whether it may be compared with other rows.
         figures: Of each stage of the table the time of a call in ms, mean ± sd.
         total: Time of a run in ms, mean ± sd.
     """
@@ -39,6 +40,7 @@ class PaperRow:
     name: str
     verdict: str
     reason: str
+    comparable: bool
     figures: Sequence[str]
     total: str
 
@@ -100,6 +102,7 @@ def _row(row: Row, peers: Sequence[Row], stages: Sequence[Stage]) -> PaperRow:
         name=row_name(row, peers),
         verdict=row["verdict"],
         reason=row["reason"],
+        comparable=row["comparable"] == "yes",
         figures=[
             _figure(row[f"{stage}_call_ms_mean"], row[f"{stage}_call_ms_sd"]) for stage in stages
         ],
@@ -119,7 +122,7 @@ def _remarks(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if row["comparable"] != "yes":
             for rule in row["comparable"].removeprefix("no: ").split("; no: "):
-                engines.setdefault(rule, []).append(row["engine"])
+                engines.setdefault(rule, []).append(f"{row['engine']} in {row['precision']}")
     return [
         f"not comparable: {remark} ({', '.join(dict.fromkeys(names))})"
         for remark, names in engines.items()

@@ -27,6 +27,7 @@ from lamella.tissue.quality import COLUMNS as QUALITY_COLUMNS
 from lamella.training.results import history_columns
 from lamella.training.summarise import summarise_runs
 from lamella.units import Level0Pixels
+from lamella.workloads.table import COLUMNS as WORKLOAD_COLUMNS
 
 SLIDES = ("low", "high", "torn")
 SPLITS = ("test", "test", "train")
@@ -64,6 +65,7 @@ def small_run(tmp_path):
         explanations=[tmp_path / "interpret/thin/grad_cam/explanations.tsv"],
         benchmark=tmp_path / "benchmark/summary.tsv",
         scenarios=tmp_path / "benchmark/scenarios.tsv",
+        workloads=[],
         results=tmp_path,
     )
     return Folder(inputs, tmp_path / "report/index.html")
@@ -195,6 +197,32 @@ def write_engines(root):
         {"engine": "openvino", "verdict": "unavailable", "reason": "its library is absent"},
     ]
     write_table(root / "benchmark/scenarios.tsv", SCENARIO_COLUMNS, played)
+
+
+@pytest.fixture
+def workloads(small_run):
+    """Return the table of the workloads, with pictures beside it."""
+    root = small_run.inputs.results
+    shared = {"case": "ct", "size": "small", "precision": "f32", "threads": 2, "limit": "0.0001"}
+    shared |= {"comparable": "no: smaller than in the paper", "host": "node", "cpu": "X"}
+    times = {"batch_size": 1, "mode": "sequential", "total_ms_mean": "250.000"}
+    times |= {"total_ms_sd": "7.071", "nn_inference_ms": "240.000"}
+    times |= {"nn_inference_call_ms_mean": "30.000", "nn_inference_call_ms_sd": "6.124"}
+    rows = [
+        {**shared, **times, "engine": "torch", "verdict": "valid", "comparable": "yes"},
+        {**shared, **times, "engine": "openvino", "verdict": "invalid", "reason": "differs <b>"},
+        {
+            **shared,
+            "engine": "tensorflow",
+            "verdict": "unavailable",
+            "reason": "its library is absent",
+        },
+    ]
+    write_table(root / "benchmark/workloads.tsv", WORKLOAD_COLUMNS, rows)
+    for name in ("stages", "parity"):
+        picture = share_chart([], title=f"{name} of workloads", x_name="x", y_name="y")
+        write_text(root / f"benchmark/{name}.svg", picture)
+    return root / "benchmark/workloads.tsv"
 
 
 def write_predictions_of(root):

@@ -305,3 +305,20 @@ def test_a_table_without_rows_leaves_the_page_whole(small_run, name):
     header = path.read_text(encoding="utf-8").splitlines()[0]
     path.write_text(header + "\n", encoding="utf-8")
     assert Page(built(small_run)).open == []
+
+
+def test_workloads_have_a_table_and_pictures_where_they_were_run(small_run, workloads):
+    text = built(small_run, workloads=[workloads])
+    rows = [row for row in Page(text).rows if row and "30.00 ± 6.12" in row]
+    assert rows == [
+        ["torch", "valid", "30.00 ± 6.12", "250.00 ± 7.07"],
+        ["openvino", "invalid not comparable", "30.00 ± 6.12", "250.00 ± 7.07"],
+    ]
+    assert ["tensorflow", "unavailable not comparable", "its library is absent"] in Page(text).rows
+    assert ["", "differs <b>"] in Page(text).rows
+    assert "not comparable: smaller than in the paper (openvino in f32, tensorflow in f32)" in text
+    assert re.findall(r'aria-label="(\w+) of workloads"', text) == ["stages", "parity"]
+
+
+def test_without_workloads_the_page_does_not_speak_of_them(small_run):
+    assert "Medical workloads" not in built(small_run)

@@ -4,6 +4,7 @@ import os
 import runpy
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -117,6 +118,17 @@ class Cluster:
         if float(starts) > time.time() + 30:
             # A second start in the same second as the first end is refused as out of date.
             self.ask("scontrol", "update", f"JobId={job}", "StartTime=now+4")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hears_interrupts() -> Iterator[None]:
+    """Have what the tests start hear SIGINT, also where a shell runs them in the background.
+
+    Such a shell has it ignored, and what is ignored stays so in the programs that are started.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

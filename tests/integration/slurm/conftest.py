@@ -1,5 +1,6 @@
 """A real SLURM on this machine, and trainings that run on it."""
 
+import contextlib
 import os
 import runpy
 import shlex
@@ -35,6 +36,12 @@ def wait_for(happened: Callable[[], object], what: str) -> None:
     while not happened():
         assert time.monotonic() < deadline, f"waited too long: {what}"
         time.sleep(_POLL_S)
+
+
+def has_ended(process: int) -> bool:
+    """Return whether a process is gone, or dead and not buried yet."""
+    status = Path(f"/proc/{process}/status")
+    return not status.exists() or "State:\tZ" in status.read_text()
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class Cluster:
     def submit(self, script: Path, *options: str) -> str:
         """Submit a batch script for one task on each of two nodes, and return the job's number."""
         log = f"--output={script}.log"
-        shape = ("--nodes=2", "--ntasks-per-node=1", "--mem=3000")
+        shape = ("--nodes=2", "--ntasks-per-node=1", "--mem=3000", "--requeue")
         return self.ask("sbatch", "--parsable", *shape, log, *options, script)
 
     def jobs(self) -> list[str]:
@@ -86,6 +93,11 @@ class Cluster:
         wait_for(lambda: not self.jobs(), "an empty queue")
 
     wait_for = staticmethod(wait_for)
+    has_ended = staticmethod(has_ended)
+
+    def start_missing(self) -> None:
+        """Start those parts of SLURM that do not run; nodes and jobs are as they were."""
+        subprocess.run([HERE / "start.sh", self.folder], check=True)
 
     def facts(self, job: str) -> dict[str, str]:
         words = self.ask("scontrol", "show", "job", "-o", job).split()
@@ -147,6 +159,71 @@ def cluster() -> Iterator[Cluster]:
     finally:
         subprocess.run([HERE / "stop.sh", folder], check=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class LostNodes:
+    """Nodes that are lost: nothing on them answers any more, and no connection to them ends."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._frozen: dict[str, set[int]] = {}
+
+    def freeze(self, node: str) -> None:
+        """Stop all that runs on a node, its slurmd first, so that nothing new is started."""
+        processes = self._frozen[node] = set()
+        daemon = int((self.cluster.folder / f"run/slurmd.{node}.pid").read_text())
+        found = {daemon}
+        while found:
+            for number in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGSTOP)
+            processes |= found
+            found = processes_on(node) - processes
+
+    def bring_back(self) -> None:
+        """Start the nodes anew, as after a reset: nothing that ran there goes on."""
+        for node, processes in self._frozen.items():
+            for number in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+            wait_for(lambda lost=processes: all(map(has_ended, lost)), f"the end of {node}")
+        self._frozen.clear()
+        self.cluster.start_missing()
+
+
+def processes_on(node: str) -> set[int]:
+    """Return the numbers of all processes of jobs on a node, and of SLURM's own above them."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (process / "environ").read_bytes().split(b"\0")
+            parent = (process / "stat").read_text().rpartition(") ")[2].split()[1]
+            above = (process.parent / parent / "comm").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if f"SLURMD_NODENAME={node}".encode() in variables:
+            found.add(int(process.name))
+            found |= {int(parent)} if above == "slurmstepd\n" else set()
+    return found
+
+
+@pytest.fixture
+def lost_nodes(cluster: Cluster) -> Iterator[LostNodes]:
+    """Return what loses nodes, and has them back at the end."""
+    lost = LostNodes(cluster)
+    yield lost
+    lost.bring_back()
+
+
+@pytest.fixture
+def preempt(cluster: Cluster) -> Iterator[Callable[[], str]]:
+    """Return what submits a job that takes the nodes of partition cpu from all others."""
+    nodes = ("Nodes=cpu1,cpu2", "PriorityTier=10", "MaxTime=60")
+    cluster.ask("scontrol", "create", "PartitionName=urgent", *nodes)
+    shape = ("--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null")
+    yield lambda: cluster.ask("sbatch", "--parsable", *shape, "--wrap=sleep 5")
+    cluster.wait_until_empty()
+    cluster.ask("scontrol", "delete", "PartitionName=urgent")
 
 
 class Trainings:

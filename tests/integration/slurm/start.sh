@@ -170,7 +170,10 @@ SlurmdTimeout=60
 KillWait=5
 CompleteWait=0
 MinJobAge=300
-JobRequeue=1
+# As on many sites: what shall be queued again has to say so.
+JobRequeue=0
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 MailProg=/bin/true
 END
         if [ "$ACCOUNTING" = 1 ]; then

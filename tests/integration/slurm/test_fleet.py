@@ -26,7 +26,6 @@ from lamella.tissue.settings import TissueSettings
 pytestmark = [pytest.mark.integration, pytest.mark.slurm, pytest.mark.alone]
 
 REPOSITORY = Path(__file__).parents[3]
-START = Path(__file__).parent / "start.sh"
 STAGE = Path(__file__).parent / "programs" / "stub_stage.py"
 SITE = SiteSettings(partition="cpu", interface="lo", walltime_min=5)
 FLEET = FleetSettings(
@@ -161,16 +160,48 @@ def test_cancelled_worker_job_is_replaced_and_its_slides_are_done_again(cluster,
     cluster.wait_for(stage.begun, "a slide at work")
     (job,) = cluster.jobs()
     cluster.ask("scancel", job)
+    assert_done_again(stage, job)
+    cluster.wait_until_empty()
+    # Dask-jobqueue would have left its defaults in the user's home.
+    assert not (stage.folder / ".config").exists()
+
+
+def assert_done_again(stage: Stage, lost: str) -> None:
+    """Assert that all slides are done, those that a lost job had at work by another one."""
     assert stage.end() == 0, stage.log()
     assert stage.statuses() == {Status.DONE: 8}
     jobs = {number for _, number in stage.begun()}
     assert len(jobs) == 2
-    assert job in jobs
-    lost = Counter(slide for slide, _ in stage.begun())
-    assert 1 <= sum(times == 2 for times in lost.values()) <= 2
+    assert lost in jobs
+    begun = Counter(slide for slide, _ in stage.begun())
+    assert 1 <= sum(times == 2 for times in begun.values()) <= 2
+
+
+@pytest.mark.faults
+def test_worker_job_whose_node_is_lost_is_replaced_and_its_slides_are_done_again(
+    cluster, stage, lost_nodes
+):
+    stage.start(8, 1.0)
+    cluster.wait_for(stage.begun, "a slide at work")
+    (job,) = cluster.jobs()
+    node = cluster.facts(job)["NodeList"]
+    # Its workers do not say that they are gone.
+    lost_nodes.freeze(node)
+    cluster.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    assert_done_again(stage, job)
+    assert f"worker job {job} has ended (NODE_FAIL)" in stage.log()
+    lost_nodes.bring_back()
     cluster.wait_until_empty()
-    # Dask-jobqueue would have left its defaults in the user's home.
-    assert not (stage.folder / ".config").exists()
+
+
+@pytest.mark.faults
+def test_preempted_worker_job_is_replaced_and_its_slides_are_done_again(cluster, stage, preempt):
+    stage.start(8, 1.0)
+    cluster.wait_for(stage.begun, "a slide at work")
+    (job,) = cluster.jobs()
+    preempt()
+    assert_done_again(stage, job)
+    assert cluster.facts(job)["JobState"] == "PREEMPTED"
 
 
 @pytest.mark.faults
@@ -232,7 +263,7 @@ def test_stage_outlives_a_controller_that_is_away_for_a_while(cluster, stage):
         stage.start(4, 0.5)
         cluster.wait_for(lambda: "Tried again" in stage.log(), "a stage that notices it")
     finally:
-        subprocess.run([START, cluster.folder], check=True, stderr=subprocess.DEVNULL)
+        cluster.start_missing()
     assert stage.end() == 0, stage.log()
     assert stage.statuses() == {Status.DONE: 3}
     cluster.wait_until_empty()

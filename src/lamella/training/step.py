@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import os
 import re
 import signal
@@ -40,6 +41,7 @@ class _Step:
         stopped: Ranks that have stopped as they were asked to.
         first: Process number of rank 0, where it has said it.
         death: What the launcher has said of the first rank that ended badly.
+        deadline_s: When, on the monotonic clock, the launcher must have ended the others.
     """
 
     process: "subprocess.Popen[str]"
@@ -49,6 +51,7 @@ class _Step:
     stopped: set[int] = field(default_factory=set)
     first: int | None = None
     death: dict[str, str] = field(default_factory=dict)
+    deadline_s: float = math.inf
 
     @property
     def listens(self) -> bool:
@@ -157,12 +160,24 @@ def _note_death(step: _Step, line: str) -> None:
         found = pattern.search(line)
         if found and not found.groupdict().keys() & step.death.keys():
             step.death |= found.groupdict()
+            step.deadline_s = min(step.deadline_s, time.monotonic() + _END_LIMIT_S)
 
 
 def _wait(step: _Step, stop: Stop) -> None:
-    """Return when the launcher has ended, which it does as soon as one rank ends badly."""
+    """Return when the launcher has ended, which it does as soon as one rank ends badly.
+
+    Where a node is lost, it would wait for that node, and is ended.
+    """
     told = False
     while step.process.poll() is None:
+        if time.monotonic() > step.deadline_s:
+            _logger.warning(
+                "%s has not ended all ranks in %.0f s, as where a node is lost: it is killed",
+                *(step.launcher.name, _END_LIMIT_S),
+            )
+            step.process.kill()
+            step.process.wait()
+            return
         if stop.asked and not told and step.listens:
             told = True
             step.ask_to_stop()

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,37 @@ def test_rank_that_hangs_ends_the_training_when_the_others_have_waited_long_enou
     assert cluster.wait(job) == "1:0"
     assert "rank 0 of 2 on cpu1: " in (tmp_path / "log").read_text()
     trainings.wait_for(lambda: trainings.ranks(tmp_path) == {}, "end of the ranks")
+
+
+@pytest.fixture
+def long_patience(cluster) -> Iterator[None]:
+    """Let SLURM not notice that a node is lost: it waits for longer than a test lasts."""
+    settings = cluster.folder / "etc-lamella-slurm" / "slurm.conf"
+    before = settings.read_text()
+    settings.write_text(before.replace("SlurmdTimeout=60", "SlurmdTimeout=3600"))
+    cluster.ask("scontrol", "reconfigure")
+    yield
+    settings.write_text(before)
+    cluster.ask("scontrol", "reconfigure")
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("long_patience")
+def test_training_that_loses_a_node_ends_in_time_without_slurm_and_a_second_start_completes_it(
+    cluster, trainings, tmp_path, lost_nodes
+):
+    script = trainings.script(tmp_path, Backend.HOROVOD, epochs=40, exchange_limit_s=40)
+    job = cluster.submit(script)
+    await_checkpoint(cluster, job, tmp_path)
+    lost_nodes.freeze("cpu2")
+    said = "ERROR lamella: rank 0 of 2 on cpu1: "
+    cluster.wait_for(lambda: said in (tmp_path / "log").read_text(), "the end of the training")
+    assert 0 not in trainings.ranks(tmp_path)
+    lost_nodes.bring_back()
+    assert cluster.wait(job) == "1:0"
+    again = cluster.submit(script)
+    assert cluster.wait(again) == "0:0", (tmp_path / "log").read_text()
+    assert "rank 0: going on after epoch" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.faults

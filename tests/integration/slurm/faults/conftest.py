@@ -61,13 +61,13 @@ class Study:
         """Have the training last so long that something can happen to it."""
         self.configure(epochs=40)
 
-    def configure(self, *, epochs: int) -> None:
+    def configure(self, *, epochs: int, nodes: int = 1) -> None:
         run = {"model": "test_resnet", "epochs": epochs, "batch_size": 4, "learning_rate": 0.01}
-        alone = {"backend": "none", "processes": 1, "checkpoint_minutes": 1e-9}
+        ranks = {"backend": "none" if nodes == 1 else "torch", "processes": nodes, "nodes": nodes}
         settings = {
             "study": "slurm",
             "site": {"account": "lab", "partition": "cpu"},
-            "training": {**alone, "runs": {"tiny": run}},
+            "training": {**ranks, "checkpoint_minutes": 1e-9, "runs": {"tiny": run}},
             # Nobody is there: the record stays beside the results.
             "tracking": {"uri": self.tracking, "retries": 0, "timeout_s": 1},
         }

@@ -46,6 +46,23 @@ def test_job_on_a_node_that_goes_down_is_queued_again_and_goes_on(cluster, study
     assert study.said.count("has been submitted") == 1
 
 
+def test_training_that_loses_one_of_its_nodes_is_queued_again_and_goes_on(
+    cluster, study, lost_nodes
+):
+    study.configure(epochs=40, nodes=2)
+    run = study.start()
+    job = study.job_under_way()
+    lost_nodes.freeze("cpu2")
+    # SLURM finds out by itself, in a minute or two (SlurmdTimeout).
+    cluster.wait_for(lambda: cluster.facts(job)["Restarts"] == "1", "a job that is queued again")
+    lost_nodes.bring_back()
+    assert study.end_of(run, hastening=job) == 0, study.said
+    assert study.is_complete
+    assert study.said.count("has been submitted") == 1
+    log = (study.folder / "results/logs/train_model/tiny/seed1.log").read_text()
+    assert "rank 0: going on after epoch" in log
+
+
 def test_job_that_a_node_could_not_start_is_released_and_the_run_ends_complete(
     cluster, study, mounted
 ):

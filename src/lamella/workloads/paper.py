@@ -123,8 +123,11 @@ def _remarks(rows: Sequence[Row]) -> list[str]:
         if row["comparable"] != "yes":
             for rule in row["comparable"].removeprefix("no: ").split("; no: "):
                 engines.setdefault(rule, []).append(f"{row['engine']} in {row['precision']}")
+    everyone = {f"{row['engine']} in {row['precision']}" for row in rows}
     return [
-        f"not comparable: {remark} ({', '.join(dict.fromkeys(names))})"
+        f"not comparable: {remark}"
+        # That all of them are so need not be listed.
+        + ("" if everyone == set(names) else f" ({', '.join(dict.fromkeys(names))})")
         for remark, names in engines.items()
     ]
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lamella.benchmark.settings import BenchmarkCase
 from lamella.cohort.settings import Split, SplitMethod, SplitSettings
 from lamella.config import Config
 from lamella.fleet.settings import (
@@ -78,7 +79,7 @@ def estimate(config: Config, size: CohortSize, root: Path) -> list[StageEstimate
         _fixed("check_parity", len(runs), config.parity.threads, fixed),
         *(_predict(config, size, root, run) for run in runs),
         _fixed("explain_patches", len(runs), 1, fixed),
-        _fixed("benchmark_engine", _cells(config), config.benchmark.threads, fixed),
+        *_benchmark(config, fixed),
         _fixed("build_report", 1, 1, fixed),
     ]
 
@@ -235,9 +236,17 @@ def _unknown(stage: StageEstimate) -> StageEstimate:
     )
 
 
-def _cells(config: Config) -> int:
-    benchmark = config.benchmark
-    return len(benchmark.cases) * len(benchmark.engines) * len(benchmark.precisions)
+def _benchmark(config: Config, fixed: Mapping[str, Rate]) -> Iterator[StageEstimate]:
+    """Yield the jobs of the patch classifier, then those of the workloads where there are any."""
+    settings = config.benchmark
+    cells = len(settings.engines) * len(settings.precisions)
+    workloads = sum(case is not BenchmarkCase.PATCHES for case in settings.cases)
+    if BenchmarkCase.PATCHES in settings.cases:
+        yield _fixed("benchmark_engine", cells, settings.threads, fixed)
+    if workloads:
+        yield _fixed("prepare_workload", workloads, 1, fixed)
+        yield _fixed("export_workload", workloads, 1, fixed)
+        yield _fixed("time_workload", workloads * cells, settings.threads, fixed)
 
 
 def _cells_of(stage: StageEstimate) -> str:

@@ -185,6 +185,14 @@ def test_every_precision_is_a_job_of_the_benchmark(tmp_path):
     assert found["benchmark_engine"].jobs == 6
 
 
+def test_workloads_of_the_benchmark_are_jobs_of_their_own(tmp_path):
+    cases = {"cases": ["ct", "wsi"], "precisions": ["f32"]}
+    jobs = {rule: stage.jobs for rule, stage in stages(config(benchmark=cases), tmp_path).items()}
+    assert "benchmark_engine" not in jobs
+    rules = ("prepare_workload", "export_workload", "time_workload")
+    assert [jobs[rule] for rule in rules] == [2, 2, 6]
+
+
 def test_lines_sum_the_stages_and_say_what_they_rest_on(tmp_path):
     lines = list(estimate_lines(estimate(config(), SIZE, tmp_path), SIZE))
     assert lines[0].split()[:3] == ["jobs", "patches", "disk"]

@@ -13,6 +13,7 @@ import pytest
 
 from lamella.errors import TrainingError
 from lamella.slurm.settings import Launcher
+from lamella.training import step
 from lamella.training.launch_nodes import launch_on_nodes
 from lamella.training.seat import take_seat
 from lamella.training.settings import Backend, TrainingSettings
@@ -140,6 +141,19 @@ def test_ranks_end_with_a_launcher_that_is_killed(tmp_path, launcher):
     running.kill()
     running.wait()
     wait_for(lambda: not any(map(is_alive, ranks)))
+
+
+def test_launcher_that_waits_for_a_lost_node_is_killed_and_the_rank_that_gave_up_is_named(
+    monkeypatch, tmp_path
+):
+    waiting = tmp_path / "srun"
+    said = "srun: error: n1: task 0: Exited with exit code 1"
+    waiting.write_text(f"#!/bin/sh\ntrap '' TERM\necho '{said}'\nexec sleep 600\n")
+    waiting.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(step, "_END_LIMIT_S", 1.0)
+    with pytest.raises(TrainingError, match="rank 0 of 2 on n1: ended with exit code 1"):
+        launch_on_nodes(["true"], TWO_RANKS, threads=1, launcher=Launcher.SRUN)
 
 
 def test_horovodrun_is_refused_for_another_backend():

@@ -80,7 +80,19 @@ def workplace(tmp_path):
 @pytest.fixture(scope="session")
 def finished_workplace(tmp_path_factory):
     """A workplace in which every output exists and Snakemake believes that it made them."""
-    place = Workplace(tmp_path_factory.mktemp("finished"))
+    return finish(Workplace(tmp_path_factory.mktemp("finished")))
+
+
+@pytest.fixture(scope="session")
+def finished_workloads(tmp_path_factory):
+    """The same, with two workloads in the benchmark."""
+    place = Workplace(tmp_path_factory.mktemp("workloads"))
+    place.write_config({"benchmark": {"cases": ["patches", "ct", "wsi"]}})
+    return finish(place)
+
+
+def finish(place):
+    """Have every output exist, and Snakemake believe that it made them."""
     plan = place.snakemake("--dry-run")
     assert plan.returncode == 0, plan.text
     for line in re.findall(r"^    output: (.*)$", plan.text, re.MULTILINE):

@@ -224,6 +224,29 @@ def test_changed_setting_replans_its_step_and_what_follows(finished_workplace, n
     assert answer.jobs == replanned
 
 
+WORKLOADS_TIMED = {"time_workload": 6, "summarise_workloads": 1, **ENDS}
+WORKLOAD_CHANGES = {
+    "runs": ({"workloads": {"iterations": 5}}, WORKLOADS_TIMED),
+    "readers": ({"workloads": {"readers": 4}}, WORKLOADS_TIMED),
+    "seed": (
+        {"workloads": {"seed": 3}},
+        {"prepare_workload": 2, "export_workload": 2, **WORKLOADS_TIMED},
+    ),
+    "another workload's input": ({"workloads": {"frames": "clip.mp4"}}, {}),
+    "server": ({"benchmark": {"server_bound_ms": 20}}, {**TIMED, **ENDS}),
+    "limit of another precision": ({"parity": {"limits": {"bf16": 0.1}}}, AFTER_EXPORT),
+}
+
+
+@pytest.mark.parametrize("name", WORKLOAD_CHANGES)
+def test_changed_setting_replans_what_it_decides_of_the_workloads(finished_workloads, name):
+    change, replanned = WORKLOAD_CHANGES[name]
+    changed = finished_workloads.write_config(change, "changed.yaml")
+    answer = finished_workloads.snakemake("--dry-run", "--configfile", changed)
+    assert answer.returncode == 0, answer.text
+    assert answer.jobs == replanned
+
+
 def stages_with_cores(plan):
     """Return the stages over slides that have more than one core."""
     blocks = re.findall(r"^rule (\w+):\n(.*?)\n\n", plan.text, re.MULTILINE | re.DOTALL)

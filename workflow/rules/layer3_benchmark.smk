@@ -74,7 +74,9 @@ rule prepare_workload:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=SETTINGS.site.within_limit(120),
     params:
-        settings=SETTINGS.workloads.as_params(),
+        settings=lambda wildcards: SETTINGS.workloads.of_input(
+            wildcards.case
+        ).as_params(),
         revision=workloads.REVISION,
     script:
         "../../scripts/benchmark/prepare_workload.py"
@@ -97,7 +99,7 @@ rule export_workload:
     params:
         engines=ENGINES,
         opset=SETTINGS.export.opset,
-        settings=SETTINGS.workloads.as_params(),
+        settings=SETTINGS.workloads.of_network().as_params(),
         revision=workloads.REVISION,
     script:
         "../../scripts/benchmark/export_workload.py"
@@ -120,7 +122,7 @@ rule time_workload:
     # As for benchmark_engine: nothing else runs beside a measurement.
     threads:
         (not workflow.remote_exec and workflow.resource_settings.cores)
-        or SETTINGS.benchmark.threads
+        or SETTINGS.benchmark.threads + SETTINGS.workloads.readers
     resources:
         **at_site(SETTINGS.benchmark.device),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
@@ -128,8 +130,8 @@ rule time_workload:
     params:
         folder=subpath(input.prepared, parent=True),
         limit=lambda wildcards: SETTINGS.parity.limits.of(wildcards.precision),
-        benchmark=SETTINGS.benchmark.as_params(),
-        settings=SETTINGS.workloads.as_params(),
+        benchmark=SETTINGS.benchmark.of_workloads().as_params(),
+        settings=SETTINGS.workloads.of_runs().as_params(),
         tracking=without_replanning(SETTINGS.tracking),
         revision=workloads.REVISION,
     script:

@@ -27,7 +27,15 @@ rule build_report:
         ),
         benchmark="results/benchmark/summary.tsv",
         scenarios="results/benchmark/scenarios.tsv",
-        workloads=["results/benchmark/workloads.tsv"] if WORKLOADS else [],
+        workloads=(
+            [
+                "results/benchmark/workloads.tsv",
+                "results/benchmark/stages.svg",
+                "results/benchmark/parity.svg",
+            ]
+            if WORKLOADS
+            else []
+        ),
     output:
         page="results/report/index.html",
     log:

@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +13,18 @@ Host = dict[str, str | int | float]
 DRIVER = Path("/proc/driver/nvidia/version")
 """Where the driver of NVIDIA GPUs says its version."""
 
+GPUS = Path("/proc/driver/nvidia/gpus")
+"""Where it has a folder for each GPU."""
+
 
 def describe_host() -> Host:
     """Return name, CPU model, usable CPUs, memory, kernel and load of the last minute.
 
-    And the driver of NVIDIA GPUs, where one is loaded.
+    And the driver and the models of NVIDIA GPUs, where there are any.
     """
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     driver = {"driver": driver_version(DRIVER.read_text("utf-8"))} if DRIVER.exists() else {}
+    gpus = gpu_models(path.read_text("utf-8") for path in sorted(GPUS.glob("*/information")))
     return {
         "name": socket.gethostname(),
         "cpu": cpu_model(Path("/proc/cpuinfo").read_text(encoding="utf-8")),
@@ -29,6 +34,7 @@ def describe_host() -> Host:
         "python": platform.python_version(),
         "load_1min": os.getloadavg()[0],
         **driver,
+        **({"gpu": gpus} if gpus else {}),
     }
 
 
@@ -39,6 +45,12 @@ def cpu_model(cpuinfo: str) -> str:
         if key.strip() == "model name":
             return value.strip()
     return platform.machine()
+
+
+def gpu_models(texts: Iterable[str]) -> str:
+    """Return the models in texts of ``/proc/driver/nvidia/gpus/*/information``, each once."""
+    found = (re.search(r"^Model:\s*(.+?)\s*$", text, re.MULTILINE) for text in texts)
+    return ", ".join(dict.fromkeys(each[1] for each in found if each))
 
 
 def driver_version(text: str) -> str:

@@ -1,6 +1,7 @@
 """What is measured."""
 
 from enum import StrEnum
+from typing import Self
 
 from pydantic import Field, field_validator
 
@@ -84,6 +85,10 @@ class BenchmarkSettings(Settings):
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     """Seeds of the draws and arrivals, each at least 0 and another one: the calls are dealt out to
     them evenly; below 3 seeds results are not comparable."""
+
+    def of_workloads(self) -> Self:
+        """Return what decides how the cases with networks of their own are run."""
+        return type(self)(device=self.device, threads=self.threads)
 
     @property
     def has_tail(self) -> bool:

@@ -53,6 +53,7 @@ COLUMNS = (
     "version",
     "host",
     "cpu",
+    "gpu",
     "driver",
 )
 """Columns of ``summary.tsv``: one row a case, engine, precision and batch size; one row where they
@@ -83,6 +84,7 @@ SCENARIO_COLUMNS = (
     "version",
     "host",
     "cpu",
+    "gpu",
     "driver",
 )
 """Columns of ``scenarios.tsv``: one row a case, engine, precision and scenario of MLPerf; one row
@@ -148,6 +150,7 @@ def _peer(cell: BenchmarkCell, batch: BatchResult) -> _Peer:
         cell.threads,
         cell.patch_px,
         cell.host["cpu"],
+        cell.host.get("gpu"),
         batch.batch_size,
     )
 
@@ -168,6 +171,7 @@ def _shared(cell: BenchmarkCell) -> dict[str, object]:
         "seed": cell.seed,
         "host": cell.host["name"],
         "cpu": cell.host["cpu"],
+        "gpu": cell.host.get("gpu"),
         "driver": cell.host.get("driver"),
     }
 

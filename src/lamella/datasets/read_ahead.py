@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -37,6 +37,10 @@ class ReadAhead(Generic[Key, Value]):
         return self._waited_s / total_s if total_s else 0.0
 
     def __iter__(self) -> Iterator[Value]:
+        return self.values()
+
+    def values(self) -> Generator[Value, None, None]:
+        """Yield the values; closing it waits for what the threads are reading."""
         with ThreadPoolExecutor(self._threads, thread_name_prefix="read-ahead") as threads:
             waiting: deque[Future[Value]] = deque()
             for key in self._keys:

@@ -20,6 +20,9 @@ def settle(network: nn.Module, images: Tensor) -> None:
         network: From images to logits ``(n, classes, …)``; its last layer is linear or a
             convolution.
         images: As the network takes them, a few.
+
+    Raises:
+        ValueError: the network answers the same to all of the images.
     """
     for layer in network.modules():
         if isinstance(layer, _BatchNorm):
@@ -28,12 +31,11 @@ def settle(network: nn.Module, images: Tensor) -> None:
     with torch.no_grad():
         network.train()(images)
         logits = network.eval()(images).movedim(1, 0).flatten(1)
-        last = [
-            each
-            for each in network.modules()
-            if isinstance(each, nn.Linear | nn.Conv2d | nn.Conv3d)
-        ][-1]
-        scale = _SPREAD / logits.std(dim=1)
+        last = [each for each in network.modules() if isinstance(each, _LAST)][-1]
+        deviations = logits.std(dim=1)
+        if not (deviations > 0).all():
+            raise ValueError("the images are all alike, or there is one alone")
+        scale = _SPREAD / deviations
         last.weight *= scale.reshape(-1, *[1] * (last.weight.ndim - 1))
         last.bias *= scale
         last.bias -= logits.mean(dim=1) * scale

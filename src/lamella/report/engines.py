@@ -107,23 +107,23 @@ def scenario_section(table: Path) -> list[ScenarioRow]:
     return sorted(rows, key=lambda row: (places[row.cells["scenario"]], row.rank))
 
 
-def workload_section(tables: Sequence[Path]) -> list[WorkloadEntry]:
-    """Return the workloads; empty where none were run."""
-    return [
-        WorkloadEntry(
-            tables=paper_tables(read_table(path)),
-            stages=_drawn(path.with_name("stages.svg")),
-            parity=_drawn(path.with_name("parity.svg")),
-        )
-        for path in tables
-    ]
+def workload_section(files: Sequence[Path]) -> list[WorkloadEntry]:
+    """Return the workloads.
+
+    Args:
+        files: The table and the pictures of stages and parity; empty where none were run.
+    """
+    if not files:
+        return []
+    table, stages, parity = files
+    return [WorkloadEntry(paper_tables(read_table(table)), _drawn(stages), _drawn(parity))]
 
 
 def benchmark_conditions(rows: Sequence[TimedRow]) -> list[str]:
     """Return on which machines, with how many threads and patches was timed."""
     lines = (
         f"{row.cells['host']}: {row.cells['cpu']}, threads: {row.cells['threads']},"
-        f" {row.cells['device']}, {row.cells['pool']} patches in memory,"
+        f" {row.cells['gpu'] or row.cells['device']}, {row.cells['pool']} patches in memory,"
         f" network {row.cells['run']} seed {row.cells['seed']}"
         for row in rows
     )

@@ -24,8 +24,8 @@ class ReportInputs:
         explanations: ``explanations.tsv`` of every run.
         benchmark: Figures of the engines.
         scenarios: Their figures in MLPerf's scenarios.
-        workloads: Figures of the engines in the workloads, one table with its pictures beside it;
-            empty where none were run.
+        workloads: The engines in the workloads: table, picture of the stages, picture of the
+            parity; empty where none were run.
         results: The results folder, for the jobs that are known when the page is made.
     """
 

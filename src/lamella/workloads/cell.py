@@ -44,7 +44,7 @@ class WorkloadRuns(_Value):
     """All measured runs of one kind."""
 
     mode: Mode
-    """`sequential`: one thing after another, so that the stages add up to the total; `overlapped`:
+    """`sequential`: one thing after another; `overlapped`:
     patches are read while the engine computes."""
     batch_size: int
     """Frames or patches per call."""
@@ -110,7 +110,7 @@ class WorkloadCell(_Value):
     parameters: int
     """Weights of the network."""
     model_digest: str
-    """SHA-256 of the model; empty where it is not written in the engine's format."""
+    """SHA-256 of the model."""
     limit: float
     """Largest difference of a probability that is valid."""
     host: Host

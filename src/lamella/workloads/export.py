@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lamella.benchmark.settings import BenchmarkCase
 from lamella.engines.load import FORMATS
 from lamella.engines.settings import EngineName
+from lamella.errors import StoreError
 from lamella.export.description import MODEL_FILES, ModelFormat, model_digest, model_files
 from lamella.export.formats import write_formats
 from lamella.export.program import trace_program
@@ -54,11 +55,18 @@ def export_workload(
             SavedModel, which those of U-Nets do without; else nothing.
 
     Raises:
-        StoreError: the prepared input is another one.
+        StoreError: the prepared input is another one, or the same everywhere.
         ExportError: a format cannot be written.
     """
     examples = open_workload(case, open_input(prepared), settings).examples()
-    made = workload_network(case, examples, settings.seed)
+    try:
+        made = workload_network(case, examples, settings.seed)
+    except ValueError as error:
+        raise StoreError(
+            f"no network can be settled on it ({error})",
+            str(prepared),
+            "Name another file in section `workloads`",
+        ) from error
     folder, formats = output.parent, workload_formats(engines)
     # Two rows: a length of 1 would be taken for a fixed one.
     two = torch.from_numpy(np.concatenate([examples[:1]] * 2))

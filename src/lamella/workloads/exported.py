@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,15 @@ class ExportedNetwork(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return what ``write`` wrote."""
-        return cls.model_validate(read_json(path))
+        """Return what ``write`` wrote.
+
+        Raises:
+            StoreError: the file is missing or of another layout.
+        """
+        try:
+            return cls.model_validate(read_json(path))
+        except (OSError, ValueError) as error:
+            raise _unreadable(path, error) from error
 
     def open(self, folder: Path, stored: ModelFormat) -> Path:
         """Return what a program opens, checked.
@@ -77,6 +85,21 @@ def write_answers(
 
 
 def read_answers(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float32]]:
-    """Return examples and answers."""
-    with np.load(path) as stored:
-        return stored["examples"], stored["probabilities"]
+    """Return examples and answers.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path) as stored:
+            return stored["examples"], stored["probabilities"]
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"the network of the workload cannot be read ({error})",
+        str(path),
+        "Delete it and run `snakemake benchmark` again",
+    )

@@ -1,6 +1,8 @@
 """``results/benchmark/{case}/input.json``: what a workload works on."""
 
+import itertools
 import logging
+import zlib
 from pathlib import Path
 from typing import Self
 
@@ -27,7 +29,7 @@ INPUT_NAME = "input.json"
 """Name of what says what a workload works on."""
 
 _NIFTI_FAULTS = (
-    *(OSError, ValueError, nibabel.wrapstruct.WrapStructError),
+    *(OSError, ValueError, EOFError, zlib.error, nibabel.wrapstruct.WrapStructError),
     *(nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError),
 )
 _ARRAY = "input.npy"
@@ -49,8 +51,19 @@ class WorkloadInput(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return what ``prepare_workload`` wrote."""
-        return cls.model_validate(read_json(path))
+        """Return what ``prepare_workload`` wrote.
+
+        Raises:
+            StoreError: the file is missing or of another layout.
+        """
+        try:
+            return cls.model_validate(read_json(path))
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"what the workload works on cannot be read ({error})",
+                str(path),
+                "Delete it and run `snakemake benchmark` again",
+            ) from error
 
 
 def prepare_workload(*, case: BenchmarkCase, output: Path, settings: WorkloadSettings) -> None:
@@ -78,7 +91,7 @@ def prepare_workload(*, case: BenchmarkCase, output: Path, settings: WorkloadSet
         case BenchmarkCase.PATCHES:
             raise ValueError("its patches are those of the study")
     about = WorkloadInput(
-        file=str(path) if path == given else path.name,
+        file=path.name if path.parent == output.parent else str(path),
         source=str(given or "drawn"),
         identity=slide_identity(path),
     )
@@ -103,20 +116,25 @@ def open_input(about: Path) -> Path:
     return path
 
 
-def read_clip(path: Path) -> NDArray[np.uint8]:
-    """Return the frames of a clip in grey, ``(n, height, width)``.
+def read_clip(path: Path, frames: int) -> NDArray[np.uint8]:
+    """Return the first frames of a clip in grey, ``(n, height, width)``.
+
+    Args:
+        path: The clip.
+        frames: Most frames that are read.
 
     Raises:
         StoreError: FFmpeg reads no frame of it.
     """
     try:
         with av.open(str(path)) as clip:
-            frames = [frame.to_ndarray(format="gray") for frame in clip.decode(video=0)]
+            decoded = itertools.islice(clip.decode(video=0), frames)
+            found = [frame.to_ndarray(format="gray") for frame in decoded]
     except (OSError, IndexError, av.FFmpegError) as error:
         raise _unreadable(path, str(error)) from error
-    if not frames:
+    if not found:
         raise _unreadable(path, "it has no frame")
-    return np.stack(frames)
+    return np.stack(found)
 
 
 def read_volume(path: Path) -> NDArray[np.int16]:
@@ -132,6 +150,8 @@ def read_volume(path: Path) -> NDArray[np.int16]:
         raise _unreadable(path, str(error)) from error
     if values.ndim != 3:
         raise _unreadable(path, f"it has {values.ndim} dimensions, not 3")
+    if not np.isfinite(values).all():
+        raise _unreadable(path, "voxels of it are no numbers")
     # NIfTI's first axis is x.
     limits = np.iinfo(np.int16)
     whole: NDArray[np.int16] = np.clip(np.rint(values), limits.min, limits.max).astype(np.int16)
@@ -147,7 +167,7 @@ def _unreadable(path: Path, why: str) -> StoreError:
 def _clip(settings: WorkloadSettings, sizes: Sizes) -> NDArray[np.uint8]:
     if settings.frames is None:
         return draw_clip(sizes.frames, settings.seed)
-    frames = read_clip(settings.frames)
+    frames = read_clip(settings.frames, sizes.frames)
     return frames[np.arange(sizes.frames) % len(frames)]
 
 

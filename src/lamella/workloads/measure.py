@@ -73,10 +73,12 @@ def measure_workload(
     # One at a time, as most runs do: those of volumes are large.
     found = np.concatenate([engine.run((each[None],))[0] for each in examples])
     before = read_cpu_times()
+    # All runs at all batch sizes are held against the first one.
+    results: list[NDArray[Any]] = []
     kinds = [
         kind
         for batch_size in _batch_sizes(workload, settings)
-        for kind in _kinds(workload, engine, batch_size, settings)
+        for kind in _kinds(workload, engine, batch_size, settings, results=results)
     ]
     return WorkloadMeasurement(
         version=version,
@@ -96,29 +98,41 @@ def _batch_sizes(workload: Workload, settings: WorkloadSettings) -> Sequence[int
 
 
 def _kinds(
-    workload: Workload, engine: CheckedEngine, batch_size: int, settings: WorkloadSettings
+    workload: Workload,
+    engine: CheckedEngine,
+    batch_size: int,
+    settings: WorkloadSettings,
+    *,
+    results: list[NDArray[Any]],
 ) -> list[WorkloadRuns]:
-    """Measure every kind of run; they take turns, so that a slower machine slows all."""
+    """Measure every kind of run; they take turns, so that a slower machine slows all.
+
+    Args:
+        workload: What is run.
+        engine: A loaded engine.
+        batch_size: Frames or patches per call.
+        settings: How often it is run.
+        results: The first result of all, or none yet: then it is put there.
+    """
     modes: dict[Mode, Run] = {Mode.SEQUENTIAL: workload.run}
     if isinstance(workload, WholeSlide):
         modes[Mode.OVERLAPPED] = workload.run_overlapped
     runs: dict[Mode, list[RunTimes]] = {mode: [] for mode in modes}
     differences = dict.fromkeys(modes, 0.0)
-    first: NDArray[Any] | None = None
     for number in range(settings.warmup + settings.iterations):
         for mode, run in modes.items():
             times, result = timed(run, engine, batch_size)
-            first = result if first is None else first
-            differences[mode] = max(differences[mode], result_difference(result, first))
+            if not results:
+                results.append(result)
+            differences[mode] = max(differences[mode], result_difference(result, results[0]))
             if number >= settings.warmup:
                 runs[mode].append(times)
-    assert first is not None, "there is a warm-up"
     return [
         WorkloadRuns(
             mode=mode,
             batch_size=batch_size,
             runs=tuple(runs[mode]),
-            of_labels=bool(np.issubdtype(first.dtype, np.integer)),
+            of_labels=bool(np.issubdtype(results[0].dtype, np.integer)),
             result_difference=differences[mode],
         )
         for mode in modes

@@ -7,6 +7,7 @@ Source:
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lamella.engines.settings import Precision
 from lamella.stores.tables import Row
 from lamella.workloads.cell import Mode
 from lamella.workloads.stages import Stage
@@ -77,9 +78,9 @@ def markdown(tables: Sequence[PaperTable]) -> str:
 
 
 def row_name(row: Row, peers: Sequence[Row]) -> str:
-    """Return an engine with the precision and the batch size where its case has several."""
+    """Return an engine with its precision, unless all are f32, and one of several batch sizes."""
     parts = [row["engine"]]
-    if len({peer["precision"] for peer in peers}) > 1:
+    if {peer["precision"] for peer in peers} != {Precision.F32}:
         parts.append(row["precision"])
     if row["batch_size"] and len({peer["batch_size"] for peer in peers if peer["batch_size"]}) > 1:
         parts.append(f"batch {row['batch_size']}")
@@ -112,7 +113,7 @@ def _row(row: Row, peers: Sequence[Row], stages: Sequence[Stage]) -> PaperRow:
 
 def _condition(row: Row) -> str:
     return (
-        f"{row['host']}: {row['cpu']}, threads: {row['threads']}, {row['device']},"
+        f"{row['host']}: {row['cpu']}, threads: {row['threads']}, {row['gpu'] or row['device']},"
         f" size: {row['size']}, {row['items']} frames or patches of {row['source']}"
     )
 

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 from pydantic import Field, field_validator
 
@@ -56,12 +57,28 @@ class WorkloadSettings(Settings):
             raise ValueError("batches hold at least 1 patch, and each another number")
         return sizes
 
+    def of_input(self, case: BenchmarkCase) -> Self:
+        """Return what decides the input of a workload, the same for all that make the same."""
+        name = _GIVEN[BenchmarkCase(case)]
+        return type(self)(size=self.size, seed=self.seed, **{name: getattr(self, name)})
+
+    def of_network(self) -> Self:
+        """Return what decides the network of a workload, beside its input."""
+        return type(self)(size=self.size, seed=self.seed)
+
+    def of_runs(self) -> Self:
+        """Return what decides how a workload is run, beside its input and its network."""
+        return self.model_copy(update=dict.fromkeys(_GIVEN.values()))
+
     def given(self, case: BenchmarkCase) -> list[Path]:
         """Return the file that is given for a workload, if any."""
-        files = {
-            BenchmarkCase.ULTRASOUND: self.frames,
-            BenchmarkCase.CT: self.volume,
-            BenchmarkCase.WSI: self.slide,
-        }
-        found = files[BenchmarkCase(case)]
+        found: Path | None = getattr(self, _GIVEN[BenchmarkCase(case)])
         return [found] if found else []
+
+
+_GIVEN = {
+    BenchmarkCase.ULTRASOUND: "frames",
+    BenchmarkCase.CT: "volume",
+    BenchmarkCase.WSI: "slide",
+}
+"""The setting that names what a workload works on."""

@@ -23,6 +23,8 @@ Places = NDArray[np.int64]
 """``(n,)`` places of patches among the chosen cells."""
 
 _EXAMPLES = 16
+# Of a single one the network would have no statistics.
+_FEWEST_PATCHES = 2
 _OVERVIEW_CELL = 32
 
 
@@ -35,7 +37,7 @@ class WholeSlide:
         readers: Threads that read patches in ``run_overlapped``, each with a reader of its own.
 
     Raises:
-        StoreError: the slide shows no tissue.
+        StoreError: fewer than two patches show tissue.
         SlideUnreadableError: it cannot be read.
     """
 
@@ -45,9 +47,12 @@ class WholeSlide:
         self._readers = readers
         with closing(_ReaderOfThread(file)) as reader:
             self.items = len(self._cells(reader(), StageClock()).x)
-        if not self.items:
+            self.size_l0 = reader().size_l0
+        if self.items < _FEWEST_PATCHES:
             raise StoreError(
-                "the slide shows no tissue", str(file), "Name another one in `workloads.slide`"
+                f"{self.items} patches of the slide show tissue, fewer than {_FEWEST_PATCHES}",
+                str(file),
+                "Name another one in `workloads.slide`",
             )
 
     def examples(self) -> NDArray[np.uint8]:
@@ -86,7 +91,9 @@ class WholeSlide:
                 places,
                 threads=self._readers,
             )
-            return self._classify(engine, clock, cells, zip(places, ahead, strict=True))
+            # Closed before the readers: its threads read to the end of their batch.
+            with closing(ahead.values()) as batches:
+                return self._classify(engine, clock, cells, zip(places, batches, strict=True))
 
     def _cells(self, reader: SlideReader, clock: StageClock) -> Cells:
         with clock.timed(Stage.TISSUE):
@@ -100,9 +107,10 @@ class WholeSlide:
         edge = self._patch_px
         patches = []
         for x, y in zip(cells.x[places].tolist(), cells.y[places].tolist(), strict=True):
+            source = reader().source
             with clock.timed(Stage.PATCH_GENERATOR):
                 patch = np.empty((edge, edge, 3), dtype=np.uint8)
-                reader().source.read_into(patch, x, y, 0)
+                source.read_into(patch, x, y, 0)
                 patches.append(patch)
         with clock.timed(Stage.NN_INPUT):
             return np.stack(patches)

@@ -45,6 +45,7 @@ COLUMNS = (
     "version",
     "host",
     "cpu",
+    "gpu",
     "driver",
 )
 """One row a case, engine, precision, batch size and mode; one row for an engine that is
@@ -81,11 +82,12 @@ def items_per_s(cell: WorkloadCell, kind: WorkloadRuns) -> float:
     return cell.items * len(kind.runs) / total_ms * _MS_PER_S
 
 
-def overlap_cost(run: RunTimes, *, readers: int, cpus: float) -> float:
+def overlap_cost(run: RunTimes, alone: Sequence[RunTimes], *, readers: int, cpus: float) -> float:
     """Return what a run takes over what it must take when everything overlaps.
 
     Args:
         run: An overlapped run.
+        alone: Sequential runs, whose stages do not get in each other's way.
         readers: Threads that read patches.
         cpus: CPUs of the machine.
 
@@ -93,8 +95,8 @@ def overlap_cost(run: RunTimes, *, readers: int, cpus: float) -> float:
         1 where the run is as long as the slowest of what runs side by side: the engine, the
         readers, or all work on all CPUs.
     """
-    inference_ms = run.stages[Stage.NN_INFERENCE].total_ms
-    reading_ms = run.stages[Stage.PATCH_GENERATOR].total_ms / readers
+    inference_ms = _median_ms(alone, Stage.NN_INFERENCE)
+    reading_ms = _median_ms(alone, Stage.PATCH_GENERATOR) / readers
     return run.total_ms / max(inference_ms, reading_ms, run.cpu_ms / cpus)
 
 
@@ -112,6 +114,7 @@ def _peer(cell: WorkloadCell, kind: WorkloadRuns) -> _Peer:
         cell.threads,
         cell.readers,
         cell.host["cpu"],
+        cell.host.get("gpu"),
         kind.batch_size,
         kind.mode,
     )
@@ -135,6 +138,7 @@ def _shared(cell: WorkloadCell) -> dict[str, object]:
         "parameters": cell.parameters,
         "host": cell.host["name"],
         "cpu": cell.host["cpu"],
+        "gpu": cell.host.get("gpu"),
         "driver": cell.host.get("driver"),
     }
 
@@ -175,9 +179,18 @@ def _totals(cell: WorkloadCell, kind: WorkloadRuns) -> dict[str, float | None]:
 
 def _overlap_cost(cell: WorkloadCell, kind: WorkloadRuns) -> float:
     cpus = float(cell.host["cpus"])
-    return statistics.median(
-        overlap_cost(run, readers=cell.readers, cpus=cpus) for run in kind.runs
+    alone = next(
+        each.runs
+        for each in _kinds(cell)
+        if (each.mode, each.batch_size) == (Mode.SEQUENTIAL, kind.batch_size)
     )
+    return statistics.median(
+        overlap_cost(run, alone, readers=cell.readers, cpus=cpus) for run in kind.runs
+    )
+
+
+def _median_ms(runs: Sequence[RunTimes], stage: Stage) -> float:
+    return statistics.median(run.stages[stage].total_ms for run in runs)
 
 
 def _stages(runs: Sequence[RunTimes]) -> dict[str, float | None]:

@@ -22,7 +22,7 @@ class Workload(Protocol):
     """Frames or patches of a run."""
 
     def examples(self) -> NDArray[Any]:
-        """Return a few items as the network takes them; see ``REFERENCE_ITEMS`` of each."""
+        """Return a few items as the network takes them."""
         ...
 
     def run(self, engine: CheckedEngine, clock: StageClock, *, batch_size: int) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from lamella.benchmark.host import (
     cpu_times,
     describe_host,
     driver_version,
+    gpu_models,
     memory_mib,
     others_cpu_share,
     own_memory_mib,
@@ -103,3 +104,9 @@ def test_a_busy_process_beside_this_one_is_seen_and_own_work_is_not():
     assert others_cpu_share(before, after) * passed_s >= busy_s - 0.1
     assert after.own_s - before.own_s > 0.1
     assert others_cpu_share(before, after) * passed_s <= passed_s - 0.1
+
+
+def test_models_of_gpus_are_named_once_each():
+    h100 = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 24\nGPU UUID: \t GPU-0c\n"
+    assert gpu_models([h100, h100, "Model:  NVIDIA A100\n"]) == "NVIDIA H100 80GB HBM3, NVIDIA A100"
+    assert gpu_models([]) == ""

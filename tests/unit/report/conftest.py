@@ -201,7 +201,7 @@ def write_engines(root):
 
 @pytest.fixture
 def workloads(small_run):
-    """Return the table of the workloads, with pictures beside it."""
+    """Return the table of the workloads and its pictures."""
     root = small_run.inputs.results
     shared = {"case": "ct", "size": "small", "precision": "f32", "threads": 2, "limit": "0.0001"}
     shared |= {"comparable": "no: smaller than in the paper", "host": "node", "cpu": "X"}
@@ -222,7 +222,8 @@ def workloads(small_run):
     for name in ("stages", "parity"):
         picture = share_chart([], title=f"{name} of workloads", x_name="x", y_name="y")
         write_text(root / f"benchmark/{name}.svg", picture)
-    return root / "benchmark/workloads.tsv"
+    names = ("workloads.tsv", "stages.svg", "parity.svg")
+    return [root / "benchmark" / name for name in names]
 
 
 def write_predictions_of(root):

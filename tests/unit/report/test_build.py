@@ -308,7 +308,7 @@ def test_a_table_without_rows_leaves_the_page_whole(small_run, name):
 
 
 def test_workloads_have_a_table_and_pictures_where_they_were_run(small_run, workloads):
-    text = built(small_run, workloads=[workloads])
+    text = built(small_run, workloads=workloads)
     rows = [row for row in Page(text).rows if row and "30.00 ± 6.12" in row]
     assert rows == [
         ["torch", "valid", "30.00 ± 6.12", "250.00 ± 7.07"],

@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 
 from lamella.benchmark.settings import BenchmarkCase
 from lamella.errors import StoreError
@@ -64,8 +65,10 @@ def test_given_volume_is_turned_to_slices_rows_columns_and_repeated(tmp_path):
 
 @pytest.mark.skipif(not DATA.exists(), reason=f"no test data in {DATA} (LAMELLA_TEST_DATA)")
 def test_real_clip_and_volume_are_read():
-    clip = read_clip(DATA / "ultrasound/pocus/Reg_Image_18122_crop.mp4")
+    path = DATA / "ultrasound/pocus/Reg_Image_18122_crop.mp4"
+    clip = read_clip(path, 1000)
     assert (clip.shape, clip.dtype) == ((187, 208, 208), np.uint8)
+    np.testing.assert_array_equal(read_clip(path, 5), clip[:5])
     volume = read_volume(DATA / "volumes/totalseg/example_ct_sm.nii.gz")
     assert volume.shape == (30, 101, 122)
     assert (volume.min(), volume.max()) == (-1100, 1207)
@@ -85,6 +88,28 @@ def test_what_is_no_clip_and_no_volume_is_refused_by_name(tmp_path, case):
     with pytest.raises(StoreError, match="cannot be read") as raised:
         prepared(tmp_path / "out", case, **{name: given})
     assert str(given) in str(raised.value)
+
+
+def test_given_slide_is_read_where_it_is_also_by_a_relative_path_or_a_link(tmp_path, monkeypatch):
+    slide = tmp_path / "slides" / "given.png"
+    slide.parent.mkdir()
+    Image.new("RGB", (700, 500), (200, 60, 150)).save(slide)
+    (tmp_path / "link.png").symlink_to(slide)
+    monkeypatch.chdir(tmp_path)
+    for number, given in enumerate((slide, Path("slides/given.png"), tmp_path / "link.png")):
+        assert prepared(tmp_path / f"out{number}", BenchmarkCase.WSI, slide=given) == slide
+
+
+def test_volume_that_is_cut_off_or_holds_no_numbers_is_refused(tmp_path):
+    volume = np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32)
+    for name, values in (("sound.nii.gz", volume), ("nan.nii.gz", volume * np.nan)):
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / name)
+    whole = (tmp_path / "sound.nii.gz").read_bytes()
+    (tmp_path / "half.nii.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_volume(tmp_path / "half.nii.gz")
+    with pytest.raises(StoreError, match="voxels of it are no numbers"):
+        read_volume(tmp_path / "nan.nii.gz")
 
 
 def test_input_that_was_changed_afterwards_is_refused(tmp_path):

@@ -81,6 +81,11 @@ def test_u_net_sees_at_every_pixel_what_is_around_it(dimensions):
         torch.testing.assert_close(network(images), turned)
 
 
+def test_images_that_are_all_alike_settle_nothing():
+    with pytest.raises(ValueError, match="all alike"):
+        workload_network(BenchmarkCase.WSI, images_of(BenchmarkCase.WSI, n=1), seed=0)
+
+
 def test_settled_network_has_logits_of_mean_0_and_deviation_1():
     torch.manual_seed(3)
     network, images = UNet(2, channels=1, classes=3, widths=(4, 8)), torch.rand(4, 1, 32, 40)

@@ -182,7 +182,8 @@ def test_one_run_has_no_deviation(summarised):
 def test_overlap_costs_what_exceeds_the_slowest_of_engine_readers_and_cpus(
     inference_ms, readers, cpus, expected
 ):
-    cost = overlap_cost(run_of(150.0, inference_ms), readers=readers, cpus=cpus)
+    alone = [run_of(999.0, inference_ms)]
+    cost = overlap_cost(run_of(150.0, 149.0), alone, readers=readers, cpus=cpus)
     assert cost == pytest.approx(expected)
 
 
@@ -200,6 +201,7 @@ def test_the_cost_of_overlapped_runs_is_their_median(summarised):
         ({"device": "cuda"}, ""),
         ({"case": "ct"}, ""),
         ({"host": {"name": "n", "cpu": "Y", "cpus": 2}}, ""),
+        ({"host": {"name": "node", "cpu": "X", "cpus": 2, "gpu": "H100"}}, ""),
     ],
 )
 def test_an_engine_is_compared_with_torch_under_the_same_conditions(summarised, changes, expected):

@@ -2,20 +2,28 @@
 
 import json
 import re
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
+from lamella.engines.engine import CheckedEngine
 from lamella.engines.load import load_foreign_engine
 from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
 from lamella.errors import StoreError
-from lamella.export.description import ModelFormat
+from lamella.export.description import ModelFormat, ModelInterface, TensorDescription
 from lamella.settings import Device
+from lamella.slides.reader import SlideReader
 from lamella.tracking.settings import TrackingSettings
-from lamella.workloads.cell import Mode, read_workload_cell
+from lamella.workloads.cell import (
+    Mode,
+    WorkloadMeasurement,
+    WorkloadRuns,
+    read_workload_cell,
+)
 from lamella.workloads.export import export_workload
 from lamella.workloads.exported import ExportedNetwork, read_answers
 from lamella.workloads.inputs import open_input, prepare_workload
@@ -24,7 +32,7 @@ from lamella.workloads.settings import WorkloadSettings
 from lamella.workloads.sizes import SIZES, Sizes
 from lamella.workloads.slide import WholeSlide
 from lamella.workloads.stages import Stage, StageClock, stage_times
-from lamella.workloads.time import time_workload
+from lamella.workloads.time import broken_rules, judge_workload, time_workload
 
 TINY = Sizes(
     frames=3,
@@ -155,11 +163,136 @@ def test_overlapped_heatmap_is_the_sequential_one_for_any_batch(folder, tmp_path
     np.testing.assert_allclose(expected[tuple(first)], answers[0], atol=1e-4)
 
 
-def test_slide_without_tissue_is_refused(tmp_path):
-    glass = tmp_path / "glass.png"
-    Image.new("RGB", (700, 500), (240, 240, 240)).save(glass)
-    with pytest.raises(StoreError, match="the slide shows no tissue"):
-        WholeSlide(glass, 128, readers=1)
+def test_slide_with_less_than_two_patches_of_tissue_is_refused(tmp_path):
+    path = tmp_path / "glass.png"
+    glass = Image.new("RGB", (700, 500), (240, 240, 240))
+    for n in (0, 1):
+        glass.save(path)
+        with pytest.raises(StoreError, match=f"{n} patches of the slide show tissue"):
+            WholeSlide(path, 128, readers=1)
+        glass.paste((180, 40, 120), (128, 128, 256, 256))
+
+
+def test_readers_are_closed_after_their_threads_where_the_engine_fails(tmp_path, monkeypatch):
+    path = tmp_path / "slide.png"
+    Image.new("RGB", (1200, 900), (180, 40, 120)).save(path)
+    slide, after = WholeSlide(path, 64, readers=2), []
+
+    class Slow(SlideReader):
+        """Its source takes a while, and tells when it is read after it was closed."""
+
+        def __init__(self, *given):
+            super().__init__(*given)
+            read, close = self.source.read_into, self.source.close
+            closed = []
+
+            def read_into(*place):
+                time.sleep(0.02)
+                after.extend(closed)
+                read(*place)
+
+            self.source.read_into = read_into
+            self.source.close = lambda: (closed.append(True), close())
+
+    monkeypatch.setattr("lamella.workloads.slide.SlideReader", Slow)
+    with pytest.raises(AttributeError):
+        slide.run_overlapped(None, StageClock(), batch_size=4)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        slide.run_overlapped(Broken(), StageClock(), batch_size=4)
+    assert after == []
+
+
+class Broken:
+    """An engine that fails at its second call."""
+
+    interface = ModelInterface(
+        inputs=(), outputs=(TensorDescription(name="p", dtype="float32", shape=(-1, 4), layout=""),)
+    )
+
+    def __init__(self):
+        self.calls = 0
+
+    def infer(self, patches):
+        self.calls += 1
+        if self.calls > 1:
+            raise RuntimeError("out of memory")
+        return np.zeros((len(patches), 4), dtype=np.float32)
+
+
+def test_engine_that_is_wrong_at_a_larger_batch_alone_is_invalid(
+    folder, tmp_path, tiny, monkeypatch
+):
+    if ExportedNetwork.read(folder / "network.json").case is not BenchmarkCase.WSI:
+        pytest.skip("the others have batches of one")
+    infer = CheckedEngine.infer
+    monkeypatch.setattr(
+        CheckedEngine, "infer", lambda engine, patches: infer(engine, patches[::-1])
+    )
+    cell = timed(folder, EngineName.OPENVINO, tmp_path / "cell.json")
+    assert cell.verdict is Verdict.INVALID
+    assert cell.reason.startswith("results of two runs differ by")
+
+
+def measured(**changes):
+    """A measurement that is right, but for what is changed."""
+    kind = WorkloadRuns(
+        mode=Mode.SEQUENTIAL, batch_size=1, runs=(), of_labels=True, result_difference=0.0
+    )
+    right = {
+        **dict.fromkeys(("import_ms", "load_ms", "first_call_ms", "peak_rss_mib"), 1.0),
+        "version": "1",
+        "others_cpu_share": 0.0,
+        "max_abs_difference": 1e-6,
+        "label_agreement": 1.0,
+        "kinds": (kind.model_copy(update=changes.pop("kind", {})),),
+    }
+    return WorkloadMeasurement(**{**right, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, ""),
+        ({"max_abs_difference": 2e-4}, "differs by 0.0002, limit 0.0001"),
+        ({"max_abs_difference": float("nan")}, "differs by nan, limit 0.0001"),
+        (
+            {"label_agreement": 0.98},
+            "98.00 % of its classes are the network's, fewer than 99 %",
+        ),
+        ({"kind": {"result_difference": 0.005}}, ""),
+        (
+            {"kind": {"result_difference": 0.02}},
+            "results of two runs differ by 0.02, limit 0.01",
+        ),
+        (
+            {"kind": {"of_labels": False, "result_difference": 0.005}},
+            "results of two runs differ by 0.005, limit 0.0001",
+        ),
+    ],
+)
+def test_verdict_is_about_probabilities_classes_and_the_results_of_all_runs(changes, reason):
+    expected = Verdict.INVALID if reason else Verdict.VALID
+    assert judge_workload(measured(**changes), 1e-4) == (expected, reason)
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "as_large", "rules"),
+    [
+        ({"size": "paper"}, {}, True, ()),
+        ({"size": "paper"}, {}, False, ("smaller than in the paper",)),
+        ({}, {}, True, ("smaller than in the paper",)),
+        ({"size": "paper", "iterations": 9}, {}, True, ("9 runs, fewer than 10",)),
+        (
+            {"size": "paper"},
+            {"others_cpu_share": 0.11},
+            True,
+            ("other processes took 11 % of the CPUs, more than 10 %",),
+        ),
+    ],
+)
+def test_rules_that_are_broken_are_named(settings, changes, as_large, rules):
+    found = broken_rules(WorkloadSettings(**settings), measured(**changes), as_large=as_large)
+    assert found == rules
 
 
 def test_difference_of_results_counts_labels_and_measures_probabilities():

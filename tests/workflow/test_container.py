@@ -45,7 +45,7 @@ def test_rules_run_in_the_container_but_those_that_ask_slurm(workplace, image, c
     always = {"train_model", "prepare_onnx2tf"}
     assert outside == always | (SUBMITS_ITSELF if cluster == "slurm" else set())
     assert {found[rule] for rule in found.keys() - outside} == {str(image)}
-    assert len(found) == 17
+    assert len(found) == 21
 
 
 def test_without_the_switch_no_rule_has_a_container_and_no_engine_is_needed(

@@ -36,11 +36,8 @@ class ReadAhead(Generic[Key, Value]):
         total_s = self._waited_s + self._worked_s
         return self._waited_s / total_s if total_s else 0.0
 
-    def __iter__(self) -> Iterator[Value]:
-        return self.values()
-
-    def values(self) -> Generator[Value, None, None]:
-        """Yield the values; closing it waits for what the threads are reading."""
+    def __iter__(self) -> Generator[Value, None, None]:
+        """Yield the values; closing the generator waits for what the threads are reading."""
         with ThreadPoolExecutor(self._threads, thread_name_prefix="read-ahead") as threads:
             waiting: deque[Future[Value]] = deque()
             for key in self._keys:

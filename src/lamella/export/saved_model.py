@@ -100,8 +100,8 @@ def _write(command: Sequence[str], path: Path, scratch: Path, environment: dict[
             "the network cannot be written as a SavedModel"
             f" ({last or f'exit code {ended.returncode}'})",
             str(path),
-            "Take `tensorflow` out of `parity.engines` and `benchmark.engines`, or choose another"
-            " `model` for the run",
+            "Take `tensorflow` out of `parity.engines` and `benchmark.engines`; of a run, you can"
+            " choose another `model`",
         )
     shutil.rmtree(path, ignore_errors=True)
     written.rename(path)

@@ -92,7 +92,7 @@ class WholeSlide:
                 threads=self._readers,
             )
             # Closed before the readers: its threads read to the end of their batch.
-            with closing(ahead.values()) as batches:
+            with closing(iter(ahead)) as batches:
                 return self._classify(engine, clock, cells, zip(places, batches, strict=True))
 
     def _cells(self, reader: SlideReader, clock: StageClock) -> Cells:

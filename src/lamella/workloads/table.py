@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Sequence
 
-from lamella.engines.settings import EngineName
+from lamella.engines.settings import EngineName, Precision
 from lamella.stores.tables import written
 from lamella.workloads.cell import Mode, RunTimes, WorkloadCell, WorkloadMeasurement, WorkloadRuns
 from lamella.workloads.stages import Stage, StageTimes
@@ -50,10 +50,9 @@ COLUMNS = (
 )
 """One row a case, engine, precision, batch size and mode; one row for an engine that is
 unavailable. ``speed_against_torch`` is the engine's items per second over those of torch in f32
-with the same case, size, source, device, threads, readers, batch size, mode and CPU model; empty
-where torch has no such row."""
+with the same case, size, source, device, threads, readers, batch size, mode and models of CPU and
+GPU; empty where torch has no such row."""
 
-_REFERENCE_PRECISION = "f32"
 _MS_PER_S = 1e3
 
 _Peer = tuple[object, ...]
@@ -64,7 +63,7 @@ def workload_rows(cells: Sequence[WorkloadCell]) -> list[dict[str, object]]:
     torch = {
         _peer(cell, kind): items_per_s(cell, kind)
         for cell in cells
-        if cell.engine is EngineName.TORCH and cell.precision == _REFERENCE_PRECISION
+        if cell.engine is EngineName.TORCH and cell.precision is Precision.F32
         for kind in _kinds(cell)
     }
     rows: list[dict[str, object]] = []

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,13 +15,15 @@ from lamella.settings import Device
 from lamella.stores.json_files import read_json, write_json
 
 
-class _Value(BaseModel):
+class CellValue(BaseModel):
+    """A part of a result: closed, and read back exactly as it was written."""
+
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="constants"
     )
 
 
-class BatchResult(_Value):
+class BatchResult(CellValue):
     """One batch size, measured."""
 
     batch_size: int
@@ -65,7 +68,7 @@ class Figure(StrEnum):
     QUERIES_PER_S = "queries_per_s"
 
 
-class Trial(_Value):
+class Trial(CellValue):
     """One rate at which queries came."""
 
     queries_per_s: float
@@ -76,7 +79,7 @@ class Trial(_Value):
     """Whether 99 % of the queries stayed below the bound, with 99 % confidence."""
 
 
-class ScenarioResult(_Value):
+class ScenarioResult(CellValue):
     """One of MLPerf's scenarios."""
 
     scenario: Scenario
@@ -99,7 +102,7 @@ class ScenarioResult(_Value):
     other scenarios stands with their batch size."""
 
 
-class Measurement(_Value):
+class Measurement(CellValue):
     """What was measured on an engine that is available."""
 
     version: str
@@ -124,8 +127,8 @@ class Measurement(_Value):
     """MLPerf's scenarios."""
 
 
-class BenchmarkCell(_Value):
-    """One workload on one engine in one precision, with all that makes it comparable or not."""
+class EngineCell(CellValue):
+    """What every result says of its engine, and of what makes it comparable or not."""
 
     case: BenchmarkCase
     """The workload."""
@@ -134,36 +137,23 @@ class BenchmarkCell(_Value):
     device: Device
     """Where it runs."""
     precision: Precision
-    """Arithmetic that the engine computes in."""
+    """Arithmetic that it computes in."""
     threads: int
     """Threads that it computes with."""
     verdict: Verdict
-    """`valid` where the engine passed the comparison of the export, is as accurate as the trained
-    network, and every answer of the timed calls is within the limit."""
+    """`valid` where its answers are right."""
     reason: str
     """Why it is not valid; empty where it is."""
     not_comparable: tuple[str, ...]
     """Rules that the measurement breaks: with any, it must not be compared with others."""
-    run: str
-    """Run of the model."""
-    seed: int
-    """Seed of the model's training."""
     model_digest: str
-    """SHA-256 of the model file."""
-    patch_px: int
-    """Edge length of a patch in pixels."""
-    pool: int
-    """Patches in memory."""
-    index_digest: str
-    """Digest of the index that the patches are from."""
+    """SHA-256 of the model."""
     limit: float
     """Largest difference of a probability that is valid."""
     host: Host
     """The machine."""
     lamella_version: str
     """Version of Lamella."""
-    measurement: Measurement | None
-    """The figures; absent where the engine is unavailable."""
 
     @property
     def comparable(self) -> bool:
@@ -171,13 +161,37 @@ class BenchmarkCell(_Value):
         return not self.not_comparable
 
 
-def write_cell(path: Path, cell: BenchmarkCell) -> None:
+class BenchmarkCell(EngineCell):
+    """The patch classifier on one engine.
+
+    It is valid where the engine passed the comparison of the export, is as accurate as the trained
+    network, and every answer of the timed calls is within the limit.
+    """
+
+    run: str
+    """Run of the model."""
+    seed: int
+    """Seed of the model's training."""
+    patch_px: int
+    """Edge length of a patch in pixels."""
+    pool: int
+    """Patches in memory."""
+    index_digest: str
+    """Digest of the index that the patches are from."""
+    measurement: Measurement | None
+    """The figures; absent where the engine is unavailable."""
+
+
+Cell = TypeVar("Cell", bound=EngineCell)
+
+
+def write_cell(path: Path, cell: EngineCell) -> None:
     """Write a cell in one step; ``comparable`` stands in it in words."""
     write_json(path, {**cell.model_dump(mode="json"), "comparable": cell.comparable})
 
 
-def read_cell(path: Path) -> BenchmarkCell:
-    """Return the cell that ``write_cell`` wrote.
+def read_cell(path: Path, kind: type[Cell]) -> Cell:
+    """Return the cell of a kind that ``write_cell`` wrote.
 
     Raises:
         StoreError: the file is missing or of another layout.
@@ -185,7 +199,7 @@ def read_cell(path: Path) -> BenchmarkCell:
     try:
         values = read_json(path)
         del values["comparable"]
-        return BenchmarkCell.model_validate(values)
+        return kind.model_validate(values)
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(
             f"the benchmark result cannot be read ({error})",

@@ -111,14 +111,24 @@ def _disturbed(settings: BenchmarkSettings, measurement: Measurement) -> dict[st
         f"queries of the server come within less than {SERVED_BOUNDS} times its bound": any(
             map(_too_short, measurement.scenarios)
         ),
-        f"other processes took {100 * others:.0f} % of the CPUs, more than"
-        f" {100 * OTHERS_CPU_SHARE:.0f} %": others > OTHERS_CPU_SHARE,
+        **others_rule(others),
         # Medians of a few calls say nothing.
         f"patches that it has just seen take it {speedup:.2f} x less time than others, more than"
         f" {REPEAT_SPEEDUP:.2f} x: it keeps answers": (
             settings.iterations >= P90_QUERIES and speedup > REPEAT_SPEEDUP
         ),
     }
+
+
+def others_rule(share: float) -> dict[str, bool]:
+    """Return the rule about other processes, and whether it is broken.
+
+    Args:
+        share: Share of the CPUs that they took, 0-1.
+    """
+    percent, most = 100 * share, 100 * OTHERS_CPU_SHARE
+    rule = f"other processes took {percent:.0f} % of the CPUs, more than {most:.0f} %"
+    return {rule: share > OTHERS_CPU_SHARE}
 
 
 def _too_short(result: ScenarioResult) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from lamella.benchmark.cell import (
     BatchResult,
     BenchmarkCell,
+    EngineCell,
     Measurement,
     ScenarioResult,
     read_cell,
@@ -102,7 +103,7 @@ def summarise_benchmark(*, results: Sequence[Path], output: Path, scenarios: Pat
         output: The table of the batch sizes.
         scenarios: The table of MLPerf's scenarios.
     """
-    cells = [read_cell(path) for path in results]
+    cells = [read_cell(path, BenchmarkCell) for path in results]
     rows = summarise_cells(cells)
     write_table(output, COLUMNS, rows)
     write_table(scenarios, SCENARIO_COLUMNS, scenario_rows(cells))
@@ -155,7 +156,8 @@ def _peer(cell: BenchmarkCell, batch: BatchResult) -> _Peer:
     )
 
 
-def _shared(cell: BenchmarkCell) -> dict[str, object]:
+def engine_columns(cell: EngineCell) -> dict[str, object]:
+    """Return what the rows of all tables say of an engine."""
     return {
         "case": cell.case,
         "engine": cell.engine,
@@ -166,14 +168,15 @@ def _shared(cell: BenchmarkCell) -> dict[str, object]:
         "reason": cell.reason,
         "comparable": "; ".join(f"no: {rule}" for rule in cell.not_comparable) or "yes",
         "limit": f"{cell.limit:g}",
-        "pool": cell.pool,
-        "run": cell.run,
-        "seed": cell.seed,
         "host": cell.host["name"],
         "cpu": cell.host["cpu"],
         "gpu": cell.host.get("gpu"),
         "driver": cell.host.get("driver"),
     }
+
+
+def _shared(cell: BenchmarkCell) -> dict[str, object]:
+    return {**engine_columns(cell), "pool": cell.pool, "run": cell.run, "seed": cell.seed}
 
 
 def _row(

@@ -1,6 +1,6 @@
 """What is tracked of a measurement."""
 
-from lamella.benchmark.cell import BenchmarkCell, Measurement
+from lamella.benchmark.cell import BenchmarkCell, EngineCell, Measurement
 from lamella.tracking.record import Dataset, Record
 
 _NO_FIGURES = {"batch_size", "warmup", "iterations", "latency_ms_seeds"}
@@ -17,7 +17,11 @@ def record_of(cell: BenchmarkCell, *, artifact: str, started_ms: int) -> Record:
     record = Record(
         kind="benchmark",
         name=f"{cell.case} {cell.engine} {cell.precision}",
-        params=_facts(cell),
+        params=engine_facts(
+            cell,
+            run=cell.run,
+            version="" if cell.measurement is None else cell.measurement.version,
+        ),
         artifacts=[artifact],
         datasets=[
             Dataset(
@@ -34,19 +38,19 @@ def record_of(cell: BenchmarkCell, *, artifact: str, started_ms: int) -> Record:
     return record
 
 
-def _facts(cell: BenchmarkCell) -> dict[str, str]:
+def engine_facts(cell: EngineCell, **more: object) -> dict[str, str]:
+    """Return what is tracked of an engine, and more; what is empty is left out."""
     facts = {
         "case": cell.case,
         "engine": cell.engine,
         "device": cell.device,
         "precision": cell.precision,
         "threads": cell.threads,
-        "run": cell.run,
         "verdict": cell.verdict,
         "reason": cell.reason,
         "not_comparable": "; ".join(cell.not_comparable),
         "cpu": cell.host["cpu"],
-        "version": "" if cell.measurement is None else cell.measurement.version,
+        **more,
     }
     return {key: str(value) for key, value in facts.items() if value != ""}
 

@@ -1,18 +1,16 @@
-"""``results/benchmark/{case}/network.json``: the network of a workload, in several formats."""
+"""``results/workloads/{case}/network.json``: the network of a workload, in several formats."""
 
 from pathlib import Path
-from typing import Self
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from lamella.benchmark.settings import BenchmarkCase
 from lamella.errors import StoreError
 from lamella.export.description import MODEL_FILES, ModelFormat, ModelInterface, model_digest
 from lamella.stores.atomic import replacing
-from lamella.stores.json_files import read_json, write_json
+from lamella.workloads.stored import Stored, unreadable
 
 NETWORK_NAME = "network.json"
 """Name of the description of a workload's network."""
@@ -21,10 +19,8 @@ REFERENCE_NAME = "reference.npz"
 """Examples and the network's answers to them, beside ``network.json``."""
 
 
-class ExportedNetwork(BaseModel):
+class ExportedNetwork(Stored):
     """A network with seeded weights, and where its formats are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     case: BenchmarkCase
     """The workload."""
@@ -38,22 +34,6 @@ class ExportedNetwork(BaseModel):
     """SHA-256 of the model in each format, as in ``model.json`` of a trained network."""
     files: dict[ModelFormat, tuple[str, ...]]
     """The files that it covers, relative to the folder of the format."""
-
-    def write(self, path: Path) -> None:
-        """Write it in one step."""
-        write_json(path, self.model_dump(mode="json"))
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Return what ``write`` wrote.
-
-        Raises:
-            StoreError: the file is missing or of another layout.
-        """
-        try:
-            return cls.model_validate(read_json(path))
-        except (OSError, ValueError) as error:
-            raise _unreadable(path, error) from error
 
     def open(self, folder: Path, stored: ModelFormat) -> Path:
         """Return what a program opens, checked.
@@ -94,12 +74,4 @@ def read_answers(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float32]]:
         with np.load(path) as stored:
             return stored["examples"], stored["probabilities"]
     except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> StoreError:
-    return StoreError(
-        f"the network of the workload cannot be read ({error})",
-        str(path),
-        "Delete it and run `snakemake benchmark` again",
-    )
+        raise unreadable(path, error) from error

@@ -1,16 +1,14 @@
-"""``results/benchmark/{case}/input.json``: what a workload works on."""
+"""``results/workloads/{case}/input.json``: what a workload works on."""
 
 import itertools
 import logging
 import zlib
 from pathlib import Path
-from typing import Self
 
 import av
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from lamella.benchmark.settings import BenchmarkCase
 from lamella.drawing.plan import SlideSpec
@@ -18,10 +16,10 @@ from lamella.drawing.slide import draw_slide
 from lamella.errors import StoreError
 from lamella.slides.identity import slide_identity
 from lamella.stores.atomic import replacing
-from lamella.stores.json_files import read_json, write_json
 from lamella.workloads.drawn import draw_clip, draw_volume
 from lamella.workloads.settings import WorkloadSettings
 from lamella.workloads.sizes import SIZES, Sizes
+from lamella.workloads.stored import Stored
 
 _log = logging.getLogger(__name__)
 
@@ -37,10 +35,8 @@ _SLIDE = "slide.svs"
 _DRAWN_MPP = 0.25
 
 
-class WorkloadInput(BaseModel):
+class WorkloadInput(Stored):
     """What a workload works on, and where it is from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     file: str
     """Beside this file, or an absolute path."""
@@ -48,22 +44,6 @@ class WorkloadInput(BaseModel):
     """The file that was given, or `drawn`."""
     identity: str
     """Digest of size and sampled blocks of the file."""
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Return what ``prepare_workload`` wrote.
-
-        Raises:
-            StoreError: the file is missing or of another layout.
-        """
-        try:
-            return cls.model_validate(read_json(path))
-        except (OSError, ValueError) as error:
-            raise StoreError(
-                f"what the workload works on cannot be read ({error})",
-                str(path),
-                "Delete it and run `snakemake benchmark` again",
-            ) from error
 
 
 def prepare_workload(*, case: BenchmarkCase, output: Path, settings: WorkloadSettings) -> None:
@@ -95,7 +75,7 @@ def prepare_workload(*, case: BenchmarkCase, output: Path, settings: WorkloadSet
         source=str(given or "drawn"),
         identity=slide_identity(path),
     )
-    write_json(output, about.model_dump(mode="json"))
+    about.write(output)
     _log.info("%s: %s", case, about.source)
 
 

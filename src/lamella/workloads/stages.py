@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from lamella.benchmark.cell import CellValue
 
 _NS_PER_MS = 1e6
 
@@ -22,10 +22,8 @@ class Stage(StrEnum):
     PATCH_STITCHER = "patch_stitcher"
 
 
-class StageTimes(BaseModel):
+class StageTimes(CellValue):
     """A stage in one run of a workload."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     calls: int
     """How often it was entered."""

@@ -4,9 +4,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from lamella.benchmark.cell import read_cell
 from lamella.stores.atomic import write_text
 from lamella.stores.tables import read_table, write_table
-from lamella.workloads.cell import read_workload_cell
+from lamella.workloads.cell import WorkloadCell
 from lamella.workloads.paper import markdown, paper_tables
 from lamella.workloads.pictures import parity_picture, stage_picture
 from lamella.workloads.table import COLUMNS, workload_rows
@@ -26,7 +27,7 @@ def summarise_workloads(
         stages: The picture of where the time goes.
         parity: The picture of speed against parity.
     """
-    cells = [read_workload_cell(path) for path in results]
+    cells = [read_cell(path, WorkloadCell) for path in results]
     write_table(output, COLUMNS, workload_rows(cells))
     rows = read_table(output)
     write_text(tables, markdown(paper_tables(rows)))

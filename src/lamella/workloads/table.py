@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Sequence
 
+from lamella.benchmark.summarise import engine_columns
 from lamella.engines.settings import EngineName, Precision
 from lamella.stores.tables import written
 from lamella.workloads.cell import Mode, RunTimes, WorkloadCell, WorkloadMeasurement, WorkloadRuns
@@ -121,24 +122,12 @@ def _peer(cell: WorkloadCell, kind: WorkloadRuns) -> _Peer:
 
 def _shared(cell: WorkloadCell) -> dict[str, object]:
     return {
-        "case": cell.case,
+        **engine_columns(cell),
         "size": cell.size,
-        "engine": cell.engine,
-        "device": cell.device,
-        "precision": cell.precision,
-        "threads": cell.threads,
-        "verdict": cell.verdict,
-        "reason": cell.reason,
-        "comparable": "; ".join(f"no: {rule}" for rule in cell.not_comparable) or "yes",
         "items": cell.items,
         "readers": cell.readers,
-        "limit": f"{cell.limit:g}",
         "source": cell.source,
         "parameters": cell.parameters,
-        "host": cell.host["name"],
-        "cpu": cell.host["cpu"],
-        "gpu": cell.host.get("gpu"),
-        "driver": cell.host.get("driver"),
     }
 
 

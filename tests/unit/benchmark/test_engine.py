@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from lamella.benchmark.cell import read_cell
+from lamella.benchmark.cell import BenchmarkCell, read_cell
 from lamella.benchmark.energy import find_meter
 from lamella.benchmark.engine import benchmark_engine, sentence
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings, Scenario
@@ -79,7 +79,7 @@ def measure(results, parity, tmp_path, monkeypatch):
             settings=BenchmarkSettings(**{**quick, **settings}),
             tracking=TrackingSettings(),
         )
-        return read_cell(output), json.loads(output.read_text()), tracked
+        return read_cell(output, BenchmarkCell), json.loads(output.read_text()), tracked
 
     return run
 
@@ -247,7 +247,7 @@ def test_a_result_with_nan_is_read_as_it_was_written(measure, tmp_path):
     batch = cell.measurement.batches[0].model_copy(update={"max_abs_difference": float("nan")})
     measurement = cell.measurement.model_copy(update={"batches": (batch,)})
     write_cell(tmp_path / "nan.json", cell.model_copy(update={"measurement": measurement}))
-    found = read_cell(tmp_path / "nan.json").measurement.batches[0]
+    found = read_cell(tmp_path / "nan.json", BenchmarkCell).measurement.batches[0]
     assert found.max_abs_difference != found.max_abs_difference
 
 
@@ -255,4 +255,4 @@ def test_a_result_with_nan_is_read_as_it_was_written(measure, tmp_path):
 def test_a_file_of_another_layout_is_refused(tmp_path, content):
     (tmp_path / "torch.json").write_text(content)
     with pytest.raises(StoreError, match=r"torch.json: the benchmark result cannot be read"):
-        read_cell(tmp_path / "torch.json")
+        read_cell(tmp_path / "torch.json", BenchmarkCell)

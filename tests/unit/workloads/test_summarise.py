@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from lamella.benchmark.cell import write_cell
 from lamella.benchmark.settings import BenchmarkCase
 from lamella.engines.settings import EngineName
 from lamella.engines.verdict import Verdict
@@ -16,7 +17,6 @@ from lamella.workloads.cell import (
     WorkloadCell,
     WorkloadMeasurement,
     WorkloadRuns,
-    write_workload_cell,
 )
 from lamella.workloads.settings import WorkloadSize
 from lamella.workloads.stages import Stage, StageTimes
@@ -108,7 +108,7 @@ def summarised(tmp_path):
     def summarise(*cells):
         paths = [tmp_path / f"{number}.json" for number in range(len(cells))]
         for path, cell in zip(paths, cells, strict=True):
-            write_workload_cell(path, cell)
+            write_cell(path, cell)
         outputs = {
             "output": tmp_path / "workloads.tsv",
             "tables": tmp_path / "workloads.md",

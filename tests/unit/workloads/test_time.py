@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lamella.benchmark.cell import read_cell
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
 from lamella.engines.engine import CheckedEngine
 from lamella.engines.load import load_foreign_engine
@@ -20,19 +21,20 @@ from lamella.slides.reader import SlideReader
 from lamella.tracking.settings import TrackingSettings
 from lamella.workloads.cell import (
     Mode,
+    WorkloadCell,
     WorkloadMeasurement,
     WorkloadRuns,
-    read_workload_cell,
 )
 from lamella.workloads.export import export_workload
 from lamella.workloads.exported import ExportedNetwork, read_answers
 from lamella.workloads.inputs import open_input, prepare_workload
+from lamella.workloads.judge import broken_rules, judge_workload
 from lamella.workloads.measure import result_difference
 from lamella.workloads.settings import WorkloadSettings
 from lamella.workloads.sizes import SIZES, Sizes
 from lamella.workloads.slide import WholeSlide
 from lamella.workloads.stages import Stage, StageClock, stage_times
-from lamella.workloads.time import broken_rules, judge_workload, time_workload
+from lamella.workloads.time import time_workload
 
 TINY = Sizes(
     frames=3,
@@ -82,7 +84,7 @@ def timed(folder, engine, output, **changes):
             tracking=TrackingSettings(),
             **{**asked, **changes},
         )
-    return read_workload_cell(output)
+    return read_cell(output, WorkloadCell)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,0 +1,65 @@
+"""Is a workload's measurement right, and may it be compared with others?"""
+
+import math
+
+from lamella.benchmark.judge import ACCURACY_SHARE, others_rule
+from lamella.engines.verdict import Verdict
+from lamella.workloads.cell import WorkloadMeasurement
+from lamella.workloads.settings import WorkloadSettings, WorkloadSize
+from lamella.workloads.sizes import SIZES
+from lamella.workloads.slide import WholeSlide
+from lamella.workloads.workload import Workload
+
+FEWEST_RUNS = 10
+"""Fewest measured runs of a comparable result, as in the paper."""
+
+# Slides are of all sizes.
+_AS_LARGE_SHARE = 0.9
+
+
+def judge_workload(measurement: WorkloadMeasurement, limit: float) -> tuple[Verdict, str]:
+    """Return whether an engine's answers are right, and why not.
+
+    Args:
+        measurement: What was measured.
+        limit: Largest difference of a probability that is valid.
+    """
+    # Written so that NaN is not within the limit.
+    if not measurement.max_abs_difference <= limit:
+        found = measurement.max_abs_difference
+        return Verdict.INVALID, f"differs by {found:.3g}, limit {limit:g}"
+    if measurement.label_agreement < ACCURACY_SHARE:
+        share = 100 * measurement.label_agreement
+        return Verdict.INVALID, f"{share:.2f} % of its classes are the network's, fewer than 99 %"
+    worst = max(kind.result_difference for kind in measurement.kinds)
+    allowed = 1 - ACCURACY_SHARE if measurement.kinds[0].of_labels else limit
+    if not worst <= allowed:
+        return Verdict.INVALID, f"results of two runs differ by {worst:.3g}, limit {allowed:g}"
+    return Verdict.VALID, ""
+
+
+def broken_rules(
+    settings: WorkloadSettings, measurement: WorkloadMeasurement | None, *, as_large: bool
+) -> tuple[str, ...]:
+    """Return why a measurement would not be comparable; empty where it is.
+
+    Args:
+        settings: Size, and how often it is run.
+        measurement: What was measured, where the engine is available.
+        as_large: Whether a slide is as large as in the paper; clips and volumes are cut to size.
+    """
+    others = 0.0 if measurement is None else measurement.others_cpu_share
+    rules = {
+        "smaller than in the paper": settings.size is not WorkloadSize.PAPER or not as_large,
+        f"{settings.iterations} runs, fewer than {FEWEST_RUNS}": settings.iterations < FEWEST_RUNS,
+        **others_rule(others),
+    }
+    return tuple(rule for rule, broken in rules.items() if broken)
+
+
+def as_large_as_in_the_paper(workload: Workload) -> bool:
+    """Return whether a slide is so; clips and volumes are cut to size."""
+    if not isinstance(workload, WholeSlide):
+        return True
+    area, wanted = math.prod(workload.size_l0), math.prod(SIZES[WorkloadSize.PAPER].slide_px)
+    return area >= _AS_LARGE_SHARE * wanted

@@ -1,0 +1,40 @@
+"""What is tracked of a workload's measurement."""
+
+import statistics
+
+from lamella.benchmark.track import engine_facts
+from lamella.tracking.record import Record
+from lamella.workloads.cell import WorkloadCell, WorkloadMeasurement
+
+
+def record_of(cell: WorkloadCell, *, artifacts: list[str], started_ms: int) -> Record:
+    """Return what is tracked: one nested run per cell.
+
+    Args:
+        cell: The result.
+        artifacts: Its files, relative to the record.
+        started_ms: When the measurement began.
+    """
+    record = Record(
+        kind="benchmark",
+        name=f"{cell.case} {cell.engine} {cell.precision}",
+        params=engine_facts(cell, size=cell.size, source=cell.source),
+        artifacts=artifacts,
+        started_ms=started_ms,
+    )
+    if cell.measurement is not None:
+        record.add_metrics(_figures(cell.measurement))
+    return record
+
+
+def _figures(measurement: WorkloadMeasurement) -> dict[str, float]:
+    figures = {
+        "load_ms": measurement.load_ms,
+        "first_call_ms": measurement.first_call_ms,
+        "peak_rss_mib": measurement.peak_rss_mib,
+        "max_abs_difference": measurement.max_abs_difference,
+    }
+    for kind in measurement.kinds:
+        totals = [run.total_ms for run in kind.runs]
+        figures[f"{kind.mode}_batch_{kind.batch_size}/total_ms"] = statistics.fmean(totals)
+    return figures

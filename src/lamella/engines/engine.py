@@ -30,6 +30,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def device(self) -> Device:
+        """Where it runs."""
+        ...
+
+    @property
     def precision(self) -> Precision:
         """Which arithmetic it computes in."""
         ...
@@ -154,6 +159,25 @@ class CheckedEngine(ABC):
     @abstractmethod
     def _run(self, inputs: Arrays) -> Arrays:
         """Return the outputs for checked, contiguous inputs of at least one row."""
+
+
+def infer_filled(
+    engine: Engine, patches: NDArray[np.uint8], batch_size: int
+) -> NDArray[np.float32]:
+    """Return the answers to one of many batches, of which the last may be smaller than the others.
+
+    On GPUs it is filled up: there a library searches its kernels anew for every shape it meets,
+    which takes many times as long as the patches that are computed in vain.
+
+    Args:
+        engine: A model of one input and one output.
+        patches: As ``Engine.infer`` takes them.
+        batch_size: Patches of the other batches.
+    """
+    if engine.device is Device.CPU or not 0 < len(patches) < batch_size:
+        return engine.infer(patches)
+    (filled,) = next(_parts((patches,), batch_size))
+    return engine.infer(filled)[: len(patches)]
 
 
 def gpu_lacks(precision: Precision, capability: tuple[int, int]) -> str:

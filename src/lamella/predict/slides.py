@@ -16,7 +16,7 @@ from lamella import predict
 from lamella.cohort.split import read_splits
 from lamella.cohort.table import Slide, read_slides
 from lamella.datasets.settings import TargetKind
-from lamella.engines.engine import Engine
+from lamella.engines.engine import Engine, infer_filled
 from lamella.engines.fit import check_patches_fit
 from lamella.engines.load import FORMATS, engine_version, load_engine
 from lamella.engines.settings import EngineName, Precision
@@ -245,7 +245,7 @@ def _answers(reader: ShardReader, engine: Engine, batch_size: int) -> Prediction
     probabilities = np.empty((len(reader), len(classes)), dtype=np.float32)
     for start in range(0, len(reader), batch_size):
         rows = np.arange(start, min(start + batch_size, len(reader)), dtype=np.int64)
-        probabilities[rows] = engine.infer(reader.read(rows))
+        probabilities[rows] = infer_filled(engine, reader.read(rows), batch_size)
     return Predictions(
         x=reader.column("x"),
         y=reader.column("y"),

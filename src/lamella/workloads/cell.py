@@ -77,10 +77,17 @@ class WorkloadCell(EngineCell):
     readers: int
     """Threads that read patches in overlapped runs."""
     items: int
-    """Frames or patches of a run."""
+    """Frames or patches of the whole workload."""
+    run_items: int
+    """Of these, how many a run had; where they are fewer, whole runs are extrapolated."""
     source: str
     """What it works on: a file, or `drawn`."""
     parameters: int
     """Weights of the network."""
     measurement: WorkloadMeasurement | None
     """The figures; absent where the engine is unavailable."""
+
+    @property
+    def extrapolated(self) -> bool:
+        """Whether the times of whole runs are extrapolated."""
+        return self.run_items < self.items

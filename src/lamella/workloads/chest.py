@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.engines.engine import CheckedEngine
-from lamella.workloads.labels import most_probable
+from lamella.workloads.labels import NOT_ASKED, most_probable
 from lamella.workloads.stages import Stage, StageClock
 
 Shape = tuple[int, int, int]
@@ -26,13 +26,15 @@ class Chest:
     Args:
         file: ``(slices, rows, columns)`` int16, in Hounsfield units.
         patch_zyx: Voxels of a patch.
+        most: Patches of a run, the first; None: all.
     """
 
-    def __init__(self, file: Path, patch_zyx: Shape) -> None:
+    def __init__(self, file: Path, patch_zyx: Shape, *, most: int | None = None) -> None:
         self._volume: NDArray[np.int16] = np.load(file)
         self._patch_zyx = patch_zyx
         self._corners = patch_corners(self._volume.shape, patch_zyx)
         self.items = len(self._corners)
+        self.run_items = min(self.items, most or self.items)
 
     def examples(self) -> NDArray[np.int16]:
         """Return patches from the middle of the volume, ``(n, *patch_zyx)``."""
@@ -43,13 +45,15 @@ class Chest:
     def run(self, engine: CheckedEngine, clock: StageClock, *, batch_size: int) -> NDArray[Any]:
         """Return the class of every voxel, uint8 of the shape of the volume.
 
+        Where the run has no patch it is `NOT_ASKED`.
+
         Args:
             engine: A loaded engine.
             clock: Gets the times.
             batch_size: Patches come one at a time: 1.
         """
-        labels = np.empty(self._volume.shape, dtype=np.uint8)
-        for corner in self._corners:
+        labels = np.full(self._volume.shape, NOT_ASKED, dtype=np.uint8)
+        for corner in self._corners[: self.run_items]:
             with clock.timed(Stage.PATCH_GENERATOR):
                 patch = crop(self._volume, corner, self._patch_zyx)
             with clock.timed(Stage.NN_INPUT):

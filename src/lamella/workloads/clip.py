@@ -20,12 +20,14 @@ class Clip:
     Args:
         file: ``(n, height, width)`` uint8.
         frame_px: Edge length of a frame as the network sees it.
+        most: Frames of a run, the first; None: all.
     """
 
-    def __init__(self, file: Path, frame_px: int) -> None:
+    def __init__(self, file: Path, frame_px: int, *, most: int | None = None) -> None:
         self._frames: NDArray[np.uint8] = np.load(file)
         self._frame_px = frame_px
         self.items = len(self._frames)
+        self.run_items = min(self.items, most or self.items)
 
     def examples(self) -> NDArray[np.uint8]:
         """Return frames of the whole clip, ``(n, frame_px, frame_px)``."""
@@ -33,15 +35,15 @@ class Clip:
         return np.stack([self._resized(self._frames[place]) for place in places])
 
     def run(self, engine: CheckedEngine, clock: StageClock, *, batch_size: int) -> NDArray[Any]:
-        """Return the class of every pixel of every frame, ``(n, frame_px, frame_px)`` uint8.
+        """Return the class of every pixel of the run's frames, ``(n, frame_px, frame_px)`` uint8.
 
         Args:
             engine: A loaded engine.
             clock: Gets the times.
             batch_size: Frames come one at a time: 1.
         """
-        labels = np.empty((self.items, self._frame_px, self._frame_px), dtype=np.uint8)
-        for number, frame in enumerate(self._frames):
+        labels = np.empty((self.run_items, self._frame_px, self._frame_px), dtype=np.uint8)
+        for number, frame in enumerate(self._frames[: self.run_items]):
             with clock.timed(Stage.NN_INPUT):
                 batch = self._resized(frame)[None]
             with clock.timed(Stage.NN_INFERENCE):

@@ -8,6 +8,7 @@ from lamella.engines.settings import Precision
 from lamella.settings import Device
 from lamella.stores.atomic import write_text
 from lamella.workloads.cell import Mode, RunTimes, WorkloadCell
+from lamella.workloads.extrapolate import whole_runs
 from lamella.workloads.stages import Stage
 
 _NAMES = {
@@ -25,9 +26,9 @@ def write_fast_table(path: Path, cell: WorkloadCell) -> None:
     """Write the sequential runs of a cell; without a measurement the header alone.
 
     Semicolons between cells, a row for every run, milliseconds: mean and standard deviation of the
-    calls of every stage, and the time of the run. A precision other than f32 and a batch size
-    above 1 stand behind the engine's name. A stream of frames has no patches, and no columns of
-    theirs.
+    calls of every stage, and the time of the run. A precision other than f32, a batch size above 1
+    and `extrapolated` stand behind the engine's name. A stream of frames has no patches, and no
+    columns of theirs.
 
     Source:
         The programs that measured Smistad, Østvik and Pedersen, IEEE Access 7, 2019,
@@ -41,12 +42,12 @@ def write_fast_table(path: Path, cell: WorkloadCell) -> None:
 
 
 def _rows(cell: WorkloadCell, stages: tuple[Stage, ...]) -> Iterator[str]:
-    kinds = () if cell.measurement is None else cell.measurement.kinds
-    for kind in kinds:
+    for kind in whole_runs(cell):
         if kind.mode is Mode.SEQUENTIAL:
             name = str(cell.engine)
             name += "" if cell.precision is Precision.F32 else f" {cell.precision}"
             name += f" batch {kind.batch_size}" if kind.batch_size > 1 else ""
+            name += " extrapolated" if cell.extrapolated else ""
             for number, run in enumerate(kind.runs, start=1):
                 device = _DEVICES[cell.device]
                 figures = _figures(run, stages)

@@ -39,26 +39,30 @@ def judge_workload(measurement: WorkloadMeasurement, limit: float) -> tuple[Verd
 
 
 def broken_rules(
-    settings: WorkloadSettings, measurement: WorkloadMeasurement | None, *, as_large: bool
+    settings: WorkloadSettings, measurement: WorkloadMeasurement | None, workload: Workload
 ) -> tuple[str, ...]:
     """Return why a measurement would not be comparable; empty where it is.
 
     Args:
         settings: Size, and how often it is run.
         measurement: What was measured, where the engine is available.
-        as_large: Whether a slide is as large as in the paper; clips and volumes are cut to size.
+        workload: What was run.
     """
+    small = settings.size is not WorkloadSize.PAPER or not _as_large_as_in_the_paper(workload)
     others = 0.0 if measurement is None else measurement.others_cpu_share
     rules = {
-        "smaller than in the paper": settings.size is not WorkloadSize.PAPER or not as_large,
+        "smaller than in the paper": small,
+        f"extrapolated from {workload.run_items} of {workload.items} frames or patches": (
+            workload.run_items < workload.items
+        ),
         f"{settings.iterations} runs, fewer than {FEWEST_RUNS}": settings.iterations < FEWEST_RUNS,
         **others_rule(others),
     }
     return tuple(rule for rule, broken in rules.items() if broken)
 
 
-def as_large_as_in_the_paper(workload: Workload) -> bool:
-    """Return whether a slide is so; clips and volumes are cut to size."""
+def _as_large_as_in_the_paper(workload: Workload) -> bool:
+    # Clips and volumes are cut to size.
     if not isinstance(workload, WholeSlide):
         return True
     area, wanted = math.prod(workload.size_l0), math.prod(SIZES[WorkloadSize.PAPER].slide_px)

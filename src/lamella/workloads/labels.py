@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+NOT_ASKED = 255
+"""Stands in labels where a run has no frame or patch; no class."""
+
 
 def most_probable(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the most probable class of every pixel, the first one among equals.

@@ -16,6 +16,7 @@ from lamella.engines.load import engine_version, load_foreign_engine
 from lamella.engines.settings import EngineName, Precision
 from lamella.export.description import ModelInterface
 from lamella.workloads.cell import Mode, RunTimes, WorkloadMeasurement, WorkloadRuns
+from lamella.workloads.labels import NOT_ASKED
 from lamella.workloads.settings import WorkloadSettings
 from lamella.workloads.slide import WholeSlide
 from lamella.workloads.stages import StageClock
@@ -153,7 +154,8 @@ def result_difference(result: NDArray[Any], first: NDArray[Any]) -> float:
     """Return how far two results of one workload differ.
 
     Args:
-        result: Of labels any shape; of probabilities NaN where nothing was asked.
+        result: Of labels any shape, of probabilities, too; `NOT_ASKED` or NaN where nothing was
+            asked.
         first: The other one, of the same shape.
 
     Returns:
@@ -161,7 +163,7 @@ def result_difference(result: NDArray[Any], first: NDArray[Any]) -> float:
         where one of the two has an answer alone.
     """
     if np.issubdtype(result.dtype, np.integer):
-        return float(np.mean(result != first))
+        return float(np.mean((result != first)[first != NOT_ASKED]))
     if (np.isnan(result) != np.isnan(first)).any():
         return float("inf")
     asked = ~np.isnan(result)

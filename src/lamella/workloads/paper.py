@@ -78,12 +78,17 @@ def markdown(tables: Sequence[PaperTable]) -> str:
 
 
 def row_name(row: Row, peers: Sequence[Row]) -> str:
-    """Return an engine with its precision, unless all are f32, and one of several batch sizes."""
+    """Return an engine with what tells its row from others.
+
+    That is its precision, unless all are f32; one of several batch sizes; `extrapolated`.
+    """
     parts = [row["engine"]]
     if {peer["precision"] for peer in peers} != {Precision.F32}:
         parts.append(row["precision"])
     if row["batch_size"] and len({peer["batch_size"] for peer in peers if peer["batch_size"]}) > 1:
         parts.append(f"batch {row['batch_size']}")
+    if row["run_items"] != row["items"]:
+        parts.append("extrapolated")
     return ", ".join(parts)
 
 

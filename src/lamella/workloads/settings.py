@@ -41,6 +41,10 @@ class WorkloadSettings(Settings):
     readers: int = Field(default=2, ge=1)
     """Of `wsi`, threads that read patches while the engine computes."""
 
+    items: int | None = Field(default=None, ge=1)
+    """Frames or patches of a run, the first of the workload; absent: all. The times of whole runs
+    are then extrapolated, and the results say so."""
+
     warmup: int = Field(default=1, ge=1)
     """Runs of a workload before the measured ones."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.datasets.read_ahead import ReadAhead
-from lamella.engines.engine import CheckedEngine
+from lamella.engines.engine import CheckedEngine, infer_filled
 from lamella.errors import StoreError
 from lamella.slides.reader import SlideReader
 from lamella.slides.settings import DEFAULT_READING
@@ -35,13 +35,14 @@ class WholeSlide:
         file: The slide; patches are read from level 0.
         patch_px: Edge length of a patch.
         readers: Threads that read patches in ``run_overlapped``, each with a reader of its own.
+        most: Patches of a run, the first; None: all.
 
     Raises:
         StoreError: fewer than two patches show tissue.
         SlideUnreadableError: it cannot be read.
     """
 
-    def __init__(self, file: Path, patch_px: int, *, readers: int) -> None:
+    def __init__(self, file: Path, patch_px: int, *, readers: int, most: int | None = None) -> None:
         self._file = file
         self._patch_px = patch_px
         self._readers = readers
@@ -54,6 +55,7 @@ class WholeSlide:
                 str(file),
                 "Name another one in `workloads.slide`",
             )
+        self.run_items = min(self.items, most or self.items)
 
     def examples(self) -> NDArray[np.uint8]:
         """Return patches of the whole slide, ``(n, patch_px, patch_px, 3)``."""
@@ -71,13 +73,15 @@ class WholeSlide:
             batch_size: Patches per call.
 
         Returns:
-            ``[row, column, class]`` float32 of the grid's cells, NaN where no tissue is.
+            ``[row, column, class]`` float32 of the grid's cells, NaN where no tissue is, or the
+            run has no patch.
         """
         with closing(_ReaderOfThread(self._file)) as reader:
             cells = self._cells(reader(), clock)
-            places = _batches(cells, batch_size)
+            places = _batches(self.run_items, batch_size)
             batches = (self._batch(reader, cells, each, clock) for each in places)
-            return self._classify(engine, clock, cells, zip(places, batches, strict=True))
+            pairs = zip(places, batches, strict=True)
+            return self._classify(engine, clock, cells, pairs, batch_size=batch_size)
 
     def run_overlapped(
         self, engine: CheckedEngine, clock: StageClock, *, batch_size: int
@@ -85,7 +89,7 @@ class WholeSlide:
         """Return the same heatmap; patches are read by threads while the engine computes."""
         with closing(_ReaderOfThread(self._file)) as reader:
             cells = self._cells(reader(), clock)
-            places = _batches(cells, batch_size)
+            places = _batches(self.run_items, batch_size)
             ahead = ReadAhead(
                 lambda each: self._batch(reader, cells, each, clock),
                 places,
@@ -93,7 +97,8 @@ class WholeSlide:
             )
             # Closed before the readers: its threads read to the end of their batch.
             with closing(iter(ahead)) as batches:
-                return self._classify(engine, clock, cells, zip(places, batches, strict=True))
+                pairs = zip(places, batches, strict=True)
+                return self._classify(engine, clock, cells, pairs, batch_size=batch_size)
 
     def _cells(self, reader: SlideReader, clock: StageClock) -> Cells:
         with clock.timed(Stage.TISSUE):
@@ -121,12 +126,14 @@ class WholeSlide:
         clock: StageClock,
         cells: Cells,
         batches: Iterable[tuple[Places, NDArray[np.uint8]]],
+        *,
+        batch_size: int,
     ) -> NDArray[np.float32]:
         classes = engine.interface.outputs[0].shape[-1]
         heatmap = np.full((cells.rows, cells.columns, classes), np.nan, dtype=np.float32)
         for places, patches in batches:
             with clock.timed(Stage.NN_INFERENCE):
-                answers = engine.infer(patches)
+                answers = infer_filled(engine, patches, batch_size)
             with clock.timed(Stage.NN_OUTPUT):
                 rows, columns = cells.place(places, self._patch_px)
             with clock.timed(Stage.PATCH_STITCHER):
@@ -154,6 +161,5 @@ class _ReaderOfThread:
             reader.source.close()
 
 
-def _batches(cells: Cells, batch_size: int) -> list[Places]:
-    n = len(cells.x)
+def _batches(n: int, batch_size: int) -> list[Places]:
     return [np.arange(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]

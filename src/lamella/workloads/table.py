@@ -7,6 +7,7 @@ from lamella.benchmark.summarise import engine_columns
 from lamella.engines.settings import EngineName, Precision
 from lamella.stores.tables import written
 from lamella.workloads.cell import Mode, RunTimes, WorkloadCell, WorkloadMeasurement, WorkloadRuns
+from lamella.workloads.extrapolate import whole_runs
 from lamella.workloads.stages import Stage, StageTimes
 
 COLUMNS = (
@@ -23,6 +24,7 @@ COLUMNS = (
     "comparable",
     "runs",
     "items",
+    "run_items",
     "total_ms_mean",
     "total_ms_sd",
     "total_ms_median",
@@ -51,8 +53,8 @@ COLUMNS = (
 )
 """One row a case, engine, precision, batch size and mode; one row for an engine that is
 unavailable. ``speed_against_torch`` is the engine's items per second over those of torch in f32
-with the same case, size, source, device, threads, readers, batch size, mode and models of CPU and
-GPU; empty where torch has no such row."""
+with the same case, size, items of a run, source, device, threads, readers, batch size, mode and
+models of CPU and GPU; empty where torch has no such row."""
 
 _MS_PER_S = 1e3
 
@@ -65,19 +67,19 @@ def workload_rows(cells: Sequence[WorkloadCell]) -> list[dict[str, object]]:
         _peer(cell, kind): items_per_s(cell, kind)
         for cell in cells
         if cell.engine is EngineName.TORCH and cell.precision is Precision.F32
-        for kind in _kinds(cell)
+        for kind in whole_runs(cell)
     }
     rows: list[dict[str, object]] = []
     for cell in cells:
         if cell.measurement is None:
             rows.append(_shared(cell))
-        for kind in _kinds(cell):
+        for kind in whole_runs(cell):
             rows.append(_row(cell, kind, torch.get(_peer(cell, kind))))
     return rows
 
 
 def items_per_s(cell: WorkloadCell, kind: WorkloadRuns) -> float:
-    """Return the frames or patches of all runs over their time."""
+    """Return the frames or patches of whole runs over their time."""
     total_ms = sum(run.total_ms for run in kind.runs)
     return cell.items * len(kind.runs) / total_ms * _MS_PER_S
 
@@ -100,15 +102,12 @@ def overlap_cost(run: RunTimes, alone: Sequence[RunTimes], *, readers: int, cpus
     return run.total_ms / max(inference_ms, reading_ms, run.cpu_ms / cpus)
 
 
-def _kinds(cell: WorkloadCell) -> Sequence[WorkloadRuns]:
-    return () if cell.measurement is None else cell.measurement.kinds
-
-
 def _peer(cell: WorkloadCell, kind: WorkloadRuns) -> _Peer:
     """Return what two measurements must have in common to be compared."""
     return (
         cell.case,
         cell.size,
+        cell.run_items,
         cell.source,
         cell.device,
         cell.threads,
@@ -125,6 +124,7 @@ def _shared(cell: WorkloadCell) -> dict[str, object]:
         **engine_columns(cell),
         "size": cell.size,
         "items": cell.items,
+        "run_items": cell.run_items,
         "readers": cell.readers,
         "source": cell.source,
         "parameters": cell.parameters,
@@ -169,7 +169,7 @@ def _overlap_cost(cell: WorkloadCell, kind: WorkloadRuns) -> float:
     cpus = float(cell.host["cpus"])
     alone = next(
         each.runs
-        for each in _kinds(cell)
+        for each in whole_runs(cell)
         if (each.mode, each.batch_size) == (Mode.SEQUENTIAL, kind.batch_size)
     )
     return statistics.median(
@@ -202,7 +202,8 @@ def _mean_total(times: Sequence[StageTimes]) -> float:
 
 
 def _call_mean(times: Sequence[StageTimes]) -> float:
-    return sum(each.total_ms for each in times) / sum(each.calls for each in times)
+    # Not from the totals, which may be extrapolated.
+    return sum(each.calls * each.mean_ms for each in times) / sum(each.calls for each in times)
 
 
 def _call_sd(times: Sequence[StageTimes]) -> float:

@@ -23,13 +23,10 @@ from lamella.workloads.exported import (
     ExportedNetwork,
     read_answers,
 )
+from lamella.workloads.extrapolate import whole_runs
 from lamella.workloads.fast_table import write_fast_table
 from lamella.workloads.inputs import INPUT_NAME, WorkloadInput, open_input
-from lamella.workloads.judge import (
-    as_large_as_in_the_paper,
-    broken_rules,
-    judge_workload,
-)
+from lamella.workloads.judge import broken_rules, judge_workload
 from lamella.workloads.measure import measure_workload
 from lamella.workloads.settings import WorkloadSettings
 from lamella.workloads.track import record_of
@@ -117,9 +114,11 @@ def sentence(cell: WorkloadCell) -> str:
     totals = ", ".join(
         f"{statistics.fmean(run.total_ms for run in kind.runs) / 1e3:.2f} s {kind.mode}"
         f" at batch {kind.batch_size}"
-        for kind in cell.measurement.kinds
+        for kind in whole_runs(cell)
     )
-    return f"{subject}{f' ({cell.reason})' if cell.reason else ''}, {totals}"
+    reason = f" ({cell.reason})" if cell.reason else ""
+    how = " extrapolated" if cell.extrapolated else ""
+    return f"{subject}{reason},{how} {totals}"
 
 
 def _measured(subject: _Subject) -> WorkloadCell:
@@ -154,10 +153,9 @@ def _cell(
         readers=subject.settings.readers,
         verdict=verdict,
         reason=reason,
-        not_comparable=broken_rules(
-            subject.settings, measurement, as_large=as_large_as_in_the_paper(subject.workload)
-        ),
+        not_comparable=broken_rules(subject.settings, measurement, subject.workload),
         items=subject.workload.items,
+        run_items=subject.workload.run_items,
         source=subject.source,
         parameters=network.parameters,
         model_digest=network.digests[FORMATS[subject.engine]],

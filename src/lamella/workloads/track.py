@@ -5,6 +5,7 @@ import statistics
 from lamella.benchmark.track import engine_facts
 from lamella.tracking.record import Record
 from lamella.workloads.cell import WorkloadCell, WorkloadMeasurement
+from lamella.workloads.extrapolate import whole_runs
 
 
 def record_of(cell: WorkloadCell, *, artifacts: list[str], started_ms: int) -> Record:
@@ -18,23 +19,25 @@ def record_of(cell: WorkloadCell, *, artifacts: list[str], started_ms: int) -> R
     record = Record(
         kind="benchmark",
         name=f"{cell.case} {cell.engine} {cell.precision}",
-        params=engine_facts(cell, size=cell.size, source=cell.source),
+        params=engine_facts(
+            cell, size=cell.size, items=cell.items, run_items=cell.run_items, source=cell.source
+        ),
         artifacts=artifacts,
         started_ms=started_ms,
     )
     if cell.measurement is not None:
-        record.add_metrics(_figures(cell.measurement))
+        record.add_metrics(_figures(cell, cell.measurement))
     return record
 
 
-def _figures(measurement: WorkloadMeasurement) -> dict[str, float]:
+def _figures(cell: WorkloadCell, measurement: WorkloadMeasurement) -> dict[str, float]:
     figures = {
         "load_ms": measurement.load_ms,
         "first_call_ms": measurement.first_call_ms,
         "peak_rss_mib": measurement.peak_rss_mib,
         "max_abs_difference": measurement.max_abs_difference,
     }
-    for kind in measurement.kinds:
+    for kind in whole_runs(cell):
         totals = [run.total_ms for run in kind.runs]
         figures[f"{kind.mode}_batch_{kind.batch_size}/total_ms"] = statistics.fmean(totals)
     return figures

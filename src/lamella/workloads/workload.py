@@ -19,7 +19,9 @@ class Workload(Protocol):
     """A workload, its input in memory or open."""
 
     items: int
-    """Frames or patches of a run."""
+    """Frames or patches of the whole."""
+    run_items: int
+    """Of these, how many a run has: the first."""
 
     def examples(self) -> NDArray[Any]:
         """Return a few items as the network takes them."""
@@ -35,10 +37,10 @@ def open_workload(case: BenchmarkCase, file: Path, settings: WorkloadSettings) -
     sizes = SIZES[settings.size]
     match case:
         case BenchmarkCase.ULTRASOUND:
-            return Clip(file, sizes.frame_px)
+            return Clip(file, sizes.frame_px, most=settings.items)
         case BenchmarkCase.CT:
-            return Chest(file, sizes.patch_zyx)
+            return Chest(file, sizes.patch_zyx, most=settings.items)
         case BenchmarkCase.WSI:
-            return WholeSlide(file, sizes.patch_px, readers=settings.readers)
+            return WholeSlide(file, sizes.patch_px, readers=settings.readers, most=settings.items)
         case BenchmarkCase.PATCHES:
             raise ValueError("it is measured by lamella.benchmark")

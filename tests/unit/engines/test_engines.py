@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lamella.engines.available import engine_status, list_engines
+from lamella.engines.engine import infer_filled
 from lamella.engines.load import engine_version, load_engine
 from lamella.engines.openvino_engine import cpu_capabilities, signal_stack_kept
 from lamella.engines.settings import EngineName, Precision
@@ -113,6 +114,22 @@ def test_a_batch_of_another_size_after_the_first_is_answered_alike(engine):
     together = engine.infer(patches)
     apart = np.concatenate([engine.infer(patches[:5]), engine.infer(patches[5:])])
     np.testing.assert_allclose(apart, together, rtol=0, atol=ALIKE[engine.precision])
+
+
+def test_last_batch_is_filled_up_on_gpus_alone(results, monkeypatch):
+    engine = load_engine(EngineName.ONNXRUNTIME, results.export_folder, threads=1)
+    run, lengths = engine._run, []
+    monkeypatch.setattr(
+        engine, "_run", lambda given: (lengths.append(len(given[0])), run(given))[1]
+    )
+    patches = patches_of(3)
+    expected = infer_filled(engine, patches, 8)
+    # What it is asked on a GPU is seen here, too; it goes on computing on the CPU.
+    monkeypatch.setattr(engine, "device", Device.CUDA)
+    np.testing.assert_allclose(infer_filled(engine, patches, 8), expected, rtol=0, atol=1e-5)
+    assert lengths == [3, 8]
+    assert [len(infer_filled(engine, patches[:n], 2)) for n in (3, 2, 0)] == [3, 2, 0]
+    assert lengths == [3, 8, 3, 2]
 
 
 def test_repeated_calls_give_identical_answers(engine):

@@ -74,6 +74,7 @@ def cell_of(
         reason="",
         not_comparable=("smaller than in the paper", "2 runs, fewer than 10"),
         items=4,
+        run_items=4,
         source="drawn",
         parameters=1000,
         model_digest="",
@@ -141,6 +142,7 @@ def test_a_row_holds_the_figures_of_all_runs(summarised):
     expected = {
         "runs": "2",
         "items": "4",
+        "run_items": "4",
         "total_ms_mean": "250.000",
         "total_ms_sd": "70.711",  # 100 / sqrt(2)
         "total_ms_median": "250.000",
@@ -165,6 +167,26 @@ def test_a_row_holds_the_figures_of_all_runs(summarised):
         "driver": "",
     }
     assert {key: row[key] for key in expected} == expected
+
+
+def test_runs_of_half_the_items_take_twice_as_long_but_for_the_tissue(summarised):
+    run = run_of(200.0, 100.0)
+    halves = run.model_copy(update={"stages": {**run.stages, Stage.TISSUE: stage(20.0, calls=1)}})
+    cell = cell_of(EngineName.TORCH, measured(kind_of(halves)), items=8)
+    found = summarised(cell)
+    expected = {
+        "items": "8",
+        "run_items": "4",
+        "total_ms_mean": "380.000",  # 20 + 2 * 180
+        "items_per_s": "21.053",
+        "tissue_ms": "20.000",
+        "nn_inference_ms": "200.000",
+        "nn_inference_call_ms_mean": "25.000",
+        "cpu_ms": "580.000",  # 20 + 2 * 280
+    }
+    assert {key: found["rows"][0][key] for key in expected} == expected
+    assert "| torch, extrapolated |" in found["tables"]
+    assert ">torch, extrapolated<" in found["stages"]
 
 
 def test_one_run_has_no_deviation(summarised):
@@ -198,6 +220,7 @@ def test_the_cost_of_overlapped_runs_is_their_median(summarised):
         ({}, "2.500"),
         ({"threads": 1}, ""),
         ({"size": "paper"}, ""),
+        ({"run_items": 2}, ""),
         ({"device": "cuda"}, ""),
         ({"case": "ct"}, ""),
         ({"host": {"name": "n", "cpu": "Y", "cpus": 2}}, ""),

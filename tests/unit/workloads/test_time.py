@@ -27,14 +27,17 @@ from lamella.workloads.cell import (
 )
 from lamella.workloads.export import export_workload
 from lamella.workloads.exported import ExportedNetwork, read_answers
+from lamella.workloads.extrapolate import whole_runs
 from lamella.workloads.inputs import open_input, prepare_workload
 from lamella.workloads.judge import broken_rules, judge_workload
+from lamella.workloads.labels import NOT_ASKED
 from lamella.workloads.measure import result_difference
 from lamella.workloads.settings import WorkloadSettings
 from lamella.workloads.sizes import SIZES, Sizes
 from lamella.workloads.slide import WholeSlide
 from lamella.workloads.stages import Stage, StageClock, stage_times
 from lamella.workloads.time import time_workload
+from lamella.workloads.workload import open_workload
 
 TINY = Sizes(
     frames=3,
@@ -165,6 +168,20 @@ def test_overlapped_heatmap_is_the_sequential_one_for_any_batch(folder, tmp_path
     np.testing.assert_allclose(expected[tuple(first)], answers[0], atol=1e-4)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_run_of_the_first_items_is_extrapolated_and_says_so(folder, engine, tmp_path, tiny):
+    few = SETTINGS.model_copy(update={"items": 2})
+    cell = timed(folder, engine, tmp_path / "cell.json", settings=few)
+    assert (cell.verdict, cell.reason) == (Verdict.VALID, "")
+    assert cell.run_items == 2 < cell.items
+    assert f"extrapolated from 2 of {cell.items} frames or patches" in cell.not_comparable
+    for kind, whole in zip(cell.measurement.kinds, whole_runs(cell), strict=True):
+        for run, more in zip(kind.runs, whole.runs, strict=True):
+            assert run.stages[Stage.NN_INFERENCE].calls == -(-2 // kind.batch_size)
+            assert run.total_ms < more.total_ms <= run.total_ms * cell.items / 2
+    assert " extrapolated;CPU;" in (tmp_path / "cell.csv").read_text()
+
+
 def test_slide_with_less_than_two_patches_of_tissue_is_refused(tmp_path):
     path = tmp_path / "glass.png"
     glass = Image.new("RGB", (700, 500), (240, 240, 240))
@@ -207,6 +224,7 @@ def test_readers_are_closed_after_their_threads_where_the_engine_fails(tmp_path,
 class Broken:
     """An engine that fails at its second call."""
 
+    device = Device.CPU
     interface = ModelInterface(
         inputs=(), outputs=(TensorDescription(name="p", dtype="float32", shape=(-1, 4), layout=""),)
     )
@@ -278,28 +296,40 @@ def test_verdict_is_about_probabilities_classes_and_the_results_of_all_runs(chan
 
 
 @pytest.mark.parametrize(
-    ("settings", "changes", "as_large", "rules"),
+    ("settings", "changes", "rules"),
     [
-        ({"size": "paper"}, {}, True, ()),
-        ({"size": "paper"}, {}, False, ("smaller than in the paper",)),
-        ({}, {}, True, ("smaller than in the paper",)),
-        ({"size": "paper", "iterations": 9}, {}, True, ("9 runs, fewer than 10",)),
+        ({"size": "paper"}, {}, ()),
+        ({}, {}, ("smaller than in the paper",)),
+        ({"size": "paper", "iterations": 9}, {}, ("9 runs, fewer than 10",)),
+        ({"size": "paper", "items": 2}, {}, ("extrapolated from 2 of 3 frames or patches",)),
         (
             {"size": "paper"},
             {"others_cpu_share": 0.11},
-            True,
             ("other processes took 11 % of the CPUs, more than 10 %",),
         ),
     ],
 )
-def test_rules_that_are_broken_are_named(settings, changes, as_large, rules):
-    found = broken_rules(WorkloadSettings(**settings), measured(**changes), as_large=as_large)
-    assert found == rules
+def test_rules_that_are_broken_are_named(settings, changes, rules, tmp_path):
+    frames = tmp_path / "frames.npy"
+    np.save(frames, np.zeros((3, 64, 64), dtype=np.uint8))
+    asked = WorkloadSettings(**settings)
+    clip = open_workload(BenchmarkCase.ULTRASOUND, frames, asked)
+    assert broken_rules(asked, measured(**changes), clip) == rules
+
+
+def test_slide_that_is_smaller_than_the_paper_s_breaks_a_rule(tmp_path):
+    path = tmp_path / "slide.png"
+    Image.new("RGB", (1200, 900), (180, 40, 120)).save(path)
+    slide = WholeSlide(path, 64, readers=1)
+    rules = broken_rules(WorkloadSettings(size="paper"), measured(), slide)
+    assert rules == ("smaller than in the paper",)
 
 
 def test_difference_of_results_counts_labels_and_measures_probabilities():
     labels = np.array([[0, 1], [2, 2]], dtype=np.uint8)
     assert result_difference(labels, np.array([[0, 1], [2, 1]], dtype=np.uint8)) == 0.25
+    partly = np.array([[0, 1], [NOT_ASKED, NOT_ASKED]], dtype=np.uint8)
+    assert result_difference(np.array([[0, 0], [NOT_ASKED] * 2], dtype=np.uint8), partly) == 0.5
     nan = float("nan")
     one = np.array([nan, 0.5, 0.25], dtype=np.float32)
     assert result_difference(one, np.array([nan, 0.25, 0.25], dtype=np.float32)) == 0.25

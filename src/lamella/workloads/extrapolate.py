@@ -1,0 +1,43 @@
+"""What runs of a whole workload would take, from runs of its first items."""
+
+from collections.abc import Sequence
+
+from lamella.workloads.cell import RunTimes, WorkloadCell, WorkloadRuns
+from lamella.workloads.stages import Stage, StageTimes
+
+
+def whole_runs(cell: WorkloadCell) -> Sequence[WorkloadRuns]:
+    """Return all kinds of runs of a cell as if every run had had all items.
+
+    Times of calls stay as they were measured. Times of a run are multiplied by the number of items
+    over those that it had, but for finding the tissue, which is of the whole slide in any run.
+    Where runs had all items they are returned as they are; without a measurement there are none.
+    """
+    kinds = () if cell.measurement is None else cell.measurement.kinds
+    if not cell.extrapolated:
+        return kinds
+    factor = cell.items / cell.run_items
+    return [
+        kind.model_copy(update={"runs": tuple(_whole(run, factor) for run in kind.runs)})
+        for kind in kinds
+    ]
+
+
+def _whole(run: RunTimes, factor: float) -> RunTimes:
+    once = run.stages.get(Stage.TISSUE)
+    once_ms = 0.0 if once is None else once.total_ms
+    return run.model_copy(
+        update={
+            "total_ms": once_ms + (run.total_ms - once_ms) * factor,
+            # Tissue is found by one thread: what it takes is time of one CPU.
+            "cpu_ms": once_ms + max(0.0, run.cpu_ms - once_ms) * factor,
+            "stages": {
+                stage: times if stage is Stage.TISSUE else _more(times, factor)
+                for stage, times in run.stages.items()
+            },
+        }
+    )
+
+
+def _more(times: StageTimes, factor: float) -> StageTimes:
+    return times.model_copy(update={"total_ms": times.total_ms * factor})

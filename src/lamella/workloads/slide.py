@@ -110,15 +110,13 @@ class WholeSlide:
         self, reader: "_ReaderOfThread", cells: Cells, places: Places, clock: StageClock
     ) -> NDArray[np.uint8]:
         edge = self._patch_px
-        patches = []
-        for x, y in zip(cells.x[places].tolist(), cells.y[places].tolist(), strict=True):
-            source = reader().source
-            with clock.timed(Stage.PATCH_GENERATOR):
-                patch = np.empty((edge, edge, 3), dtype=np.uint8)
-                source.read_into(patch, x, y, 0)
-                patches.append(patch)
         with clock.timed(Stage.NN_INPUT):
-            return np.stack(patches)
+            patches = np.empty((len(places), edge, edge, 3), dtype=np.uint8)
+        source = reader().source
+        for place, patch in zip(places, patches, strict=True):
+            with clock.timed(Stage.PATCH_GENERATOR):
+                source.read_into(patch, int(cells.x[place]), int(cells.y[place]), 0)
+        return patches
 
     def _classify(
         self,

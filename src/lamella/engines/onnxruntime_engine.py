@@ -44,9 +44,14 @@ class OnnxRuntimeEngine(CheckedEngine):
     }
     """What else is computed in, and the options that differ then."""
 
+    threads_option: ClassVar[str] = ""
+    """Option of a provider that has threads of its own; the others take the session's."""
+
     def _load(self, path: Path) -> None:
         provider, usual = self.providers[self.device]
         options = usual | self.options.get((self.device, self.precision), {})
+        if self.threads_option:
+            options[self.threads_option] = str(self.threads)
         self._session = onnxruntime.InferenceSession(
             path, _options(self.threads), providers=[provider], provider_options=[options]
         )
@@ -95,6 +100,7 @@ class OnnxRuntimeOpenVinoEngine(OnnxRuntimeEngine):
         Device.CPU: ("OpenVINOExecutionProvider", {"device_type": "CPU", "precision": "FP32"})
     }
     options: ClassVar = {}
+    threads_option = "num_of_threads"
 
 
 class OnnxRuntimeTensorRtEngine(OnnxRuntimeEngine):

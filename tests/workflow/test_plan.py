@@ -228,6 +228,7 @@ WORKLOADS_TIMED = {"time_workload": 6, "summarise_workloads": 1, **ENDS}
 WORKLOAD_CHANGES = {
     "runs": ({"workloads": {"iterations": 5}}, WORKLOADS_TIMED),
     "readers": ({"workloads": {"readers": 4}}, WORKLOADS_TIMED),
+    "items of a run": ({"workloads": {"run_items": 16}}, WORKLOADS_TIMED),
     "seed": (
         {"workloads": {"seed": 3}},
         {"prepare_workload": 2, "export_workload": 2, **WORKLOADS_TIMED},

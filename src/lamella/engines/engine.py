@@ -166,13 +166,16 @@ def infer_filled(
 ) -> NDArray[np.float32]:
     """Return the answers to one of many batches, of which the last may be smaller than the others.
 
-    On GPUs it is filled up: there a library searches its kernels anew for every shape it meets,
+    On GPUs it is filled up: there ONNX Runtime searches its kernels anew for every shape it meets,
     which takes many times as long as the patches that are computed in vain.
 
     Args:
         engine: A model of one input and one output.
         patches: As ``Engine.infer`` takes them.
         batch_size: Patches of the other batches.
+
+    Returns:
+        As ``Engine.infer``: as many rows as there are patches.
     """
     if engine.device is Device.CPU or not 0 < len(patches) < batch_size:
         return engine.infer(patches)

@@ -26,15 +26,15 @@ class Chest:
     Args:
         file: ``(slices, rows, columns)`` int16, in Hounsfield units.
         patch_zyx: Voxels of a patch.
-        most: Patches of a run, the first; None: all.
+        run_items: Patches of a run, the first; None: all.
     """
 
-    def __init__(self, file: Path, patch_zyx: Shape, *, most: int | None = None) -> None:
+    def __init__(self, file: Path, patch_zyx: Shape, *, run_items: int | None = None) -> None:
         self._volume: NDArray[np.int16] = np.load(file)
         self._patch_zyx = patch_zyx
         self._corners = patch_corners(self._volume.shape, patch_zyx)
         self.items = len(self._corners)
-        self.run_items = min(self.items, most or self.items)
+        self.run_items = self.items if run_items is None else min(run_items, self.items)
 
     def examples(self) -> NDArray[np.int16]:
         """Return patches from the middle of the volume, ``(n, *patch_zyx)``."""

@@ -20,14 +20,14 @@ class Clip:
     Args:
         file: ``(n, height, width)`` uint8.
         frame_px: Edge length of a frame as the network sees it.
-        most: Frames of a run, the first; None: all.
+        run_items: Frames of a run, the first; None: all.
     """
 
-    def __init__(self, file: Path, frame_px: int, *, most: int | None = None) -> None:
+    def __init__(self, file: Path, frame_px: int, *, run_items: int | None = None) -> None:
         self._frames: NDArray[np.uint8] = np.load(file)
         self._frame_px = frame_px
         self.items = len(self._frames)
-        self.run_items = min(self.items, most or self.items)
+        self.run_items = self.items if run_items is None else min(run_items, self.items)
 
     def examples(self) -> NDArray[np.uint8]:
         """Return frames of the whole clip, ``(n, frame_px, frame_px)``."""

@@ -10,8 +10,10 @@ def whole_runs(cell: WorkloadCell) -> Sequence[WorkloadRuns]:
     """Return all kinds of runs of a cell as if every run had had all items.
 
     Times of calls stay as they were measured. Times of a run are multiplied by the number of items
-    over those that it had, but for finding the tissue, which is of the whole slide in any run.
-    Where runs had all items they are returned as they are; without a measurement there are none.
+    over those that it had, but for opening a slide and finding its tissue, which are of the whole
+    in any run. What else happens once is multiplied, too: the memory of a result, and, where
+    patches are read ahead, the wait for the first batch. Where runs had all items they are returned
+    as they are; without a measurement there are none.
     """
     kinds = () if cell.measurement is None else cell.measurement.kinds
     if not cell.extrapolated:

@@ -154,8 +154,7 @@ def result_difference(result: NDArray[Any], first: NDArray[Any]) -> float:
     """Return how far two results of one workload differ.
 
     Args:
-        result: Of labels any shape, of probabilities, too; `NOT_ASKED` or NaN where nothing was
-            asked.
+        result: Labels or probabilities of any shape; `NOT_ASKED` or NaN where nothing was asked.
         first: The other one, of the same shape.
 
     Returns:
@@ -163,7 +162,7 @@ def result_difference(result: NDArray[Any], first: NDArray[Any]) -> float:
         where one of the two has an answer alone.
     """
     if np.issubdtype(result.dtype, np.integer):
-        return float(np.mean((result != first)[first != NOT_ASKED]))
+        return float(np.count_nonzero(result != first) / np.count_nonzero(first != NOT_ASKED))
     if (np.isnan(result) != np.isnan(first)).any():
         return float("inf")
     asked = ~np.isnan(result)

@@ -87,7 +87,7 @@ def row_name(row: Row, peers: Sequence[Row]) -> str:
         parts.append(row["precision"])
     if row["batch_size"] and len({peer["batch_size"] for peer in peers if peer["batch_size"]}) > 1:
         parts.append(f"batch {row['batch_size']}")
-    if row["run_items"] != row["items"]:
+    if row["total_ms_mean"] and row["run_items"] != row["items"]:
         parts.append("extrapolated")
     return ", ".join(parts)
 
@@ -117,9 +117,12 @@ def _row(row: Row, peers: Sequence[Row], stages: Sequence[Stage]) -> PaperRow:
 
 
 def _condition(row: Row) -> str:
+    items = row["items"]
+    if row["run_items"] != items:
+        items = f"the first {row['run_items']} of {items}"
     return (
         f"{row['host']}: {row['cpu']}, threads: {row['threads']}, {row['gpu'] or row['device']},"
-        f" size: {row['size']}, {row['items']} frames or patches of {row['source']}"
+        f" size: {row['size']}, {items} frames or patches of {row['source']}"
     )
 
 

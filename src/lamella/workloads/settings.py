@@ -4,7 +4,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from lamella.benchmark.settings import BenchmarkCase
 from lamella.settings import Settings
@@ -41,9 +41,9 @@ class WorkloadSettings(Settings):
     readers: int = Field(default=2, ge=1)
     """Of `wsi`, threads that read patches while the engine computes."""
 
-    items: int | None = Field(default=None, ge=1)
-    """Frames or patches of a run, the first of the workload; absent: all. The times of whole runs
-    are then extrapolated, and the results say so."""
+    run_items: int | None = Field(default=None, ge=1)
+    """Frames or patches of a run, the first of the workload, as many as fill batches of all
+    `batch_sizes`; absent: all. The times of whole runs are then extrapolated, and labelled so."""
 
     warmup: int = Field(default=1, ge=1)
     """Runs of a workload before the measured ones."""
@@ -60,6 +60,13 @@ class WorkloadSettings(Settings):
         if min(sizes) < 1 or len(set(sizes)) < len(sizes):
             raise ValueError("batches hold at least 1 patch, and each another number")
         return sizes
+
+    @model_validator(mode="after")
+    def _batches_are_full(self) -> Self:
+        # Else the last call, of a smaller batch, would count as one of many.
+        if self.run_items is not None and any(self.run_items % size for size in self.batch_sizes):
+            raise ValueError("run_items is not a multiple of every one of batch_sizes")
+        return self
 
     def of_input(self, case: BenchmarkCase) -> Self:
         """Return what decides the input of a workload, the same for all that make the same."""

@@ -35,19 +35,21 @@ class WholeSlide:
         file: The slide; patches are read from level 0.
         patch_px: Edge length of a patch.
         readers: Threads that read patches in ``run_overlapped``, each with a reader of its own.
-        most: Patches of a run, the first; None: all.
+        run_items: Patches of a run, the first; None: all.
 
     Raises:
         StoreError: fewer than two patches show tissue.
         SlideUnreadableError: it cannot be read.
     """
 
-    def __init__(self, file: Path, patch_px: int, *, readers: int, most: int | None = None) -> None:
+    def __init__(
+        self, file: Path, patch_px: int, *, readers: int, run_items: int | None = None
+    ) -> None:
         self._file = file
         self._patch_px = patch_px
         self._readers = readers
         with closing(_ReaderOfThread(file)) as reader:
-            self.items = len(self._cells(reader(), StageClock()).x)
+            self.items = len(self._cells(reader, StageClock()).x)
             self.size_l0 = reader().size_l0
         if self.items < _FEWEST_PATCHES:
             raise StoreError(
@@ -55,13 +57,13 @@ class WholeSlide:
                 str(file),
                 "Name another one in `workloads.slide`",
             )
-        self.run_items = min(self.items, most or self.items)
+        self.run_items = self.items if run_items is None else min(run_items, self.items)
 
     def examples(self) -> NDArray[np.uint8]:
         """Return patches of the whole slide, ``(n, patch_px, patch_px, 3)``."""
         places = np.linspace(0, self.items - 1, min(_EXAMPLES, self.items)).astype(np.int64)
         with closing(_ReaderOfThread(self._file)) as reader:
-            cells = self._cells(reader(), StageClock())
+            cells = self._cells(reader, StageClock())
             return self._batch(reader, cells, places, StageClock())
 
     def run(self, engine: CheckedEngine, clock: StageClock, *, batch_size: int) -> NDArray[Any]:
@@ -77,7 +79,7 @@ class WholeSlide:
             run has no patch.
         """
         with closing(_ReaderOfThread(self._file)) as reader:
-            cells = self._cells(reader(), clock)
+            cells = self._cells(reader, clock)
             places = _batches(self.run_items, batch_size)
             batches = (self._batch(reader, cells, each, clock) for each in places)
             pairs = zip(places, batches, strict=True)
@@ -88,7 +90,7 @@ class WholeSlide:
     ) -> NDArray[Any]:
         """Return the same heatmap; patches are read by threads while the engine computes."""
         with closing(_ReaderOfThread(self._file)) as reader:
-            cells = self._cells(reader(), clock)
+            cells = self._cells(reader, clock)
             places = _batches(self.run_items, batch_size)
             ahead = ReadAhead(
                 lambda each: self._batch(reader, cells, each, clock),
@@ -100,11 +102,12 @@ class WholeSlide:
                 pairs = zip(places, batches, strict=True)
                 return self._classify(engine, clock, cells, pairs, batch_size=batch_size)
 
-    def _cells(self, reader: SlideReader, clock: StageClock) -> Cells:
+    def _cells(self, reader: "_ReaderOfThread", clock: StageClock) -> Cells:
         with clock.timed(Stage.TISSUE):
-            overview = reader.read_overview(Level0Pixels(_OVERVIEW_CELL))
+            slide = reader()
+            overview = slide.read_overview(Level0Pixels(_OVERVIEW_CELL))
             tissue = distance_tissue(overview, np.ones(overview.shape[:2], dtype=np.bool_))
-            return tissue_cells(tissue, reader.size_l0, self._patch_px)
+            return tissue_cells(tissue, slide.size_l0, self._patch_px)
 
     def _batch(
         self, reader: "_ReaderOfThread", cells: Cells, places: Places, clock: StageClock

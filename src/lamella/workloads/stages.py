@@ -32,7 +32,7 @@ class StageTimes(CellValue):
     sd_ms: float
     """Standard deviation, as FAST computes it: over all calls; 0 for a single one."""
     total_ms: float
-    """Time of all calls."""
+    """Time of all calls; of an extrapolated run more than that of the calls there were."""
 
 
 class StageClock:

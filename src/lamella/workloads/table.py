@@ -157,15 +157,20 @@ def _totals(cell: WorkloadCell, kind: WorkloadRuns) -> dict[str, float | None]:
     totals = [run.total_ms for run in kind.runs]
     return {
         "total_ms_mean": statistics.fmean(totals),
-        # One run has no deviation.
-        "total_ms_sd": statistics.stdev(totals) if len(totals) > 1 else None,
+        # One run has no deviation, and that of short runs says little of whole ones.
+        "total_ms_sd": (
+            statistics.stdev(totals) if len(totals) > 1 and not cell.extrapolated else None
+        ),
         "total_ms_median": statistics.median(totals),
         "cpu_ms": statistics.fmean(run.cpu_ms for run in kind.runs),
-        "overlap_cost": _overlap_cost(cell, kind) if kind.mode is Mode.OVERLAPPED else None,
+        "overlap_cost": _overlap_cost(cell, kind),
     }
 
 
-def _overlap_cost(cell: WorkloadCell, kind: WorkloadRuns) -> float:
+def _overlap_cost(cell: WorkloadCell, kind: WorkloadRuns) -> float | None:
+    # The wait for the first batch would be a large part of a short run.
+    if kind.mode is not Mode.OVERLAPPED or cell.extrapolated:
+        return None
     cpus = float(cell.host["cpus"])
     alone = next(
         each.runs

@@ -39,5 +39,6 @@ def _figures(cell: WorkloadCell, measurement: WorkloadMeasurement) -> dict[str, 
     }
     for kind in whole_runs(cell):
         totals = [run.total_ms for run in kind.runs]
-        figures[f"{kind.mode}_batch_{kind.batch_size}/total_ms"] = statistics.fmean(totals)
+        name = "total_ms_extrapolated" if cell.extrapolated else "total_ms"
+        figures[f"{kind.mode}_batch_{kind.batch_size}/{name}"] = statistics.fmean(totals)
     return figures

@@ -37,10 +37,12 @@ def open_workload(case: BenchmarkCase, file: Path, settings: WorkloadSettings) -
     sizes = SIZES[settings.size]
     match case:
         case BenchmarkCase.ULTRASOUND:
-            return Clip(file, sizes.frame_px, most=settings.items)
+            return Clip(file, sizes.frame_px, run_items=settings.run_items)
         case BenchmarkCase.CT:
-            return Chest(file, sizes.patch_zyx, most=settings.items)
+            return Chest(file, sizes.patch_zyx, run_items=settings.run_items)
         case BenchmarkCase.WSI:
-            return WholeSlide(file, sizes.patch_px, readers=settings.readers, most=settings.items)
+            return WholeSlide(
+                file, sizes.patch_px, readers=settings.readers, run_items=settings.run_items
+            )
         case BenchmarkCase.PATCHES:
             raise ValueError("it is measured by lamella.benchmark")

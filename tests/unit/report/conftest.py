@@ -205,6 +205,7 @@ def workloads(small_run):
     root = small_run.inputs.results
     shared = {"case": "ct", "size": "small", "precision": "f32", "threads": 2, "limit": "0.0001"}
     shared |= {"comparable": "no: smaller than in the paper", "host": "node", "cpu": "X"}
+    shared |= {"items": 40, "run_items": 40}
     times = {"batch_size": 1, "mode": "sequential", "total_ms_mean": "250.000"}
     times |= {"total_ms_sd": "7.071", "nn_inference_ms": "240.000"}
     times |= {"nn_inference_call_ms_mean": "30.000", "nn_inference_call_ms_sd": "6.124"}

@@ -172,12 +172,14 @@ def test_a_row_holds_the_figures_of_all_runs(summarised):
 def test_runs_of_half_the_items_take_twice_as_long_but_for_the_tissue(summarised):
     run = run_of(200.0, 100.0)
     halves = run.model_copy(update={"stages": {**run.stages, Stage.TISSUE: stage(20.0, calls=1)}})
-    cell = cell_of(EngineName.TORCH, measured(kind_of(halves)), items=8)
-    found = summarised(cell)
+    ahead = kind_of(halves, mode=Mode.OVERLAPPED)
+    cell = cell_of(EngineName.TORCH, measured(kind_of(halves, halves), ahead), items=8)
+    found = summarised(cell, ABSENT.model_copy(update={"items": 8}))
     expected = {
         "items": "8",
         "run_items": "4",
         "total_ms_mean": "380.000",  # 20 + 2 * 180
+        "total_ms_sd": "",
         "items_per_s": "21.053",
         "tissue_ms": "20.000",
         "nn_inference_ms": "200.000",
@@ -187,6 +189,10 @@ def test_runs_of_half_the_items_take_twice_as_long_but_for_the_tissue(summarised
     assert {key: found["rows"][0][key] for key in expected} == expected
     assert "| torch, extrapolated |" in found["tables"]
     assert ">torch, extrapolated<" in found["stages"]
+    assert ">torch, extrapolated<" in found["parity"]
+    assert "| tensorflow | – |" in found["tables"]
+    assert "the first 4 of 8 frames or patches of drawn" in found["tables"]
+    assert found["rows"][1]["overlap_cost"] == ""
 
 
 def test_one_run_has_no_deviation(summarised):

@@ -36,7 +36,8 @@ from lamella.workloads.settings import WorkloadSettings
 from lamella.workloads.sizes import SIZES, Sizes
 from lamella.workloads.slide import WholeSlide
 from lamella.workloads.stages import Stage, StageClock, stage_times
-from lamella.workloads.time import time_workload
+from lamella.workloads.time import sentence, time_workload
+from lamella.workloads.track import record_of
 from lamella.workloads.workload import open_workload
 
 TINY = Sizes(
@@ -170,16 +171,26 @@ def test_overlapped_heatmap_is_the_sequential_one_for_any_batch(folder, tmp_path
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_run_of_the_first_items_is_extrapolated_and_says_so(folder, engine, tmp_path, tiny):
-    few = SETTINGS.model_copy(update={"items": 2})
+    few = WorkloadSettings(iterations=2, batch_sizes=(1, 2), run_items=2)
     cell = timed(folder, engine, tmp_path / "cell.json", settings=few)
     assert (cell.verdict, cell.reason) == (Verdict.VALID, "")
     assert cell.run_items == 2 < cell.items
     assert f"extrapolated from 2 of {cell.items} frames or patches" in cell.not_comparable
-    for kind, whole in zip(cell.measurement.kinds, whole_runs(cell), strict=True):
-        for run, more in zip(kind.runs, whole.runs, strict=True):
-            assert run.stages[Stage.NN_INFERENCE].calls == -(-2 // kind.batch_size)
-            assert run.total_ms < more.total_ms <= run.total_ms * cell.items / 2
+    for kind in cell.measurement.kinds:
+        for run in kind.runs:
+            assert run.stages[Stage.NN_INFERENCE].calls == 2 // kind.batch_size
     assert " extrapolated;CPU;" in (tmp_path / "cell.csv").read_text()
+    assert ": valid, extrapolated " in sentence(cell)
+    record = record_of(cell, artifacts=[], started_ms=0)
+    totals = [metric.key for metric in record.metrics if "total_ms" in metric.key]
+    assert totals == [
+        f"{kind.mode}_batch_{kind.batch_size}/total_ms_extrapolated" for kind in whole_runs(cell)
+    ]
+
+
+def test_items_of_a_run_fill_every_batch():
+    with pytest.raises(ValueError, match="not a multiple of every one of batch_sizes"):
+        WorkloadSettings(batch_sizes=(1, 16), run_items=24)
 
 
 def test_slide_with_less_than_two_patches_of_tissue_is_refused(tmp_path):
@@ -301,7 +312,11 @@ def test_verdict_is_about_probabilities_classes_and_the_results_of_all_runs(chan
         ({"size": "paper"}, {}, ()),
         ({}, {}, ("smaller than in the paper",)),
         ({"size": "paper", "iterations": 9}, {}, ("9 runs, fewer than 10",)),
-        ({"size": "paper", "items": 2}, {}, ("extrapolated from 2 of 3 frames or patches",)),
+        (
+            {"size": "paper", "run_items": 2, "batch_sizes": [1]},
+            {},
+            ("extrapolated from 2 of 3 frames or patches",),
+        ),
         (
             {"size": "paper"},
             {"others_cpu_share": 0.11},

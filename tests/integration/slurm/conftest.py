@@ -199,7 +199,8 @@ def processes_on(node: str) -> set[int]:
             variables = (process / "environ").read_bytes().split(b"\0")
             parent = (process / "stat").read_text().rpartition(") ")[2].split()[1]
             above = (process.parent / parent / "comm").read_text()
-        except (FileNotFoundError, ProcessLookupError):
+        # In a container the first process may be out of reach, of root, too.
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
             continue
         if f"SLURMD_NODENAME={node}".encode() in variables:
             found.add(int(process.name))

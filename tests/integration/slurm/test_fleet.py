@@ -265,7 +265,7 @@ def test_stage_outlives_a_controller_that_is_away_for_a_while(cluster, stage):
     finally:
         cluster.start_missing()
     assert stage.end() == 0, stage.log()
-    assert stage.statuses() == {Status.DONE: 3}
+    assert stage.statuses() == {Status.DONE: 4}
     cluster.wait_until_empty()
 
 

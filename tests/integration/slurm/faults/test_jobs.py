@@ -11,11 +11,12 @@ def stop_processes_of(job: str) -> None:
     """Stop a job's training as a hang would, so that it cannot watch its time."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
+            if b"lamella.training" not in (process / "cmdline").read_bytes().split(b"\0")[:3]:
+                continue
             variables = (process / "environ").read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if b"lamella.training" in words[:3] and f"SLURM_JOB_ID={job}".encode() in variables:
+        if f"SLURM_JOB_ID={job}".encode() in variables:
             os.kill(int(process.name), signal.SIGSTOP)
 
 

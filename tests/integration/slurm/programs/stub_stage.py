@@ -38,7 +38,7 @@ def stored(path: Path) -> Stored | None:
 def main() -> None:
     folder, slides, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     for share in sys.argv[6:]:
-        slurm_cluster._LIFETIME_SHARE = float(share)
+        slurm_cluster.LIFETIME_SHARE = float(share)
     start_job_log(folder / "stage.log")
     output = folder / "slides"
     output.mkdir(exist_ok=True)

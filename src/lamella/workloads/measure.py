@@ -1,5 +1,6 @@
 """Run a workload on one engine, again and again."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from lamella.workloads.slide import WholeSlide
 from lamella.workloads.stages import StageClock
 from lamella.workloads.workload import Workload
 
+_log = logging.getLogger(__name__)
 _MS_PER_S = 1e3
 _NS_PER_MS = 1e6
 
@@ -120,9 +122,15 @@ def _kinds(
         modes[Mode.OVERLAPPED] = workload.run_overlapped
     runs: dict[Mode, list[RunTimes]] = {mode: [] for mode in modes}
     differences = dict.fromkeys(modes, 0.0)
-    for number in range(settings.warmup + settings.iterations):
+    number_of_runs = settings.warmup + settings.iterations
+    for number in range(number_of_runs):
         for mode, run in modes.items():
             times, result = timed(run, engine, batch_size)
+            _log.info(
+                "%s at batch %d: run %d of %d, %d to warm up, took %.1f s",
+                *(mode, batch_size, number + 1, number_of_runs, settings.warmup),
+                times.total_ms / _MS_PER_S,
+            )
             if not results:
                 results.append(result)
             differences[mode] = max(differences[mode], result_difference(result, results[0]))

@@ -39,7 +39,8 @@ def test_record_of_a_job_that_reaches_no_tracking_server_is_sent_later_and_once(
 
     server.start()
     send = [Path(sys.executable).with_name("lamella"), "sync-tracking", "results"]
-    for _ in range(2):
-        subprocess.run(send, cwd=study.folder, check=True)
+    for again in (False, True):
+        ended = subprocess.run(send, cwd=study.folder, check=True, capture_output=True, text=True)
+        assert ("sync_tracking: 0 records sent, 0 remain" in ended.stderr) == again
         assert len(runs_at(server)) == 2
     assert "tiny seed 1" in runs_at(server)

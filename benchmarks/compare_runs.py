@@ -28,7 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     first, second = groups(arguments.first), groups(arguments.second)
     worst = 1.0
-    for name in first.keys() & second.keys():
+    for name in (name for name in first if name in second):
         engines = [engine for engine in first[name] if engine in second[name]]
         both = {engine: (first[name][engine], second[name][engine]) for engine in engines}
         ratios = {engine: after / before for engine, (before, after) in both.items()}

@@ -34,7 +34,7 @@ class Chest:
         self._patch_zyx = patch_zyx
         self._corners = patch_corners(self._volume.shape, patch_zyx)
         self.items = len(self._corners)
-        self.run_items = self.items if run_items is None else min(run_items, self.items)
+        self.run_items = len(self._corners[:run_items])
 
     def examples(self) -> NDArray[np.int16]:
         """Return patches from the middle of the volume, ``(n, *patch_zyx)``."""

@@ -27,7 +27,7 @@ class Clip:
         self._frames: NDArray[np.uint8] = np.load(file)
         self._frame_px = frame_px
         self.items = len(self._frames)
-        self.run_items = self.items if run_items is None else min(run_items, self.items)
+        self.run_items = len(self._frames[:run_items])
 
     def examples(self) -> NDArray[np.uint8]:
         """Return frames of the whole clip, ``(n, frame_px, frame_px)``."""

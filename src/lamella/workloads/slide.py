@@ -57,7 +57,7 @@ class WholeSlide:
                 str(file),
                 "Name another one in `workloads.slide`",
             )
-        self.run_items = self.items if run_items is None else min(run_items, self.items)
+        self.run_items = len(range(self.items)[:run_items])
 
     def examples(self) -> NDArray[np.uint8]:
         """Return patches of the whole slide, ``(n, patch_px, patch_px, 3)``."""

@@ -10,6 +10,8 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from lamella.datasets.settings import TargetKind
+from lamella.engines.load import load_engine
+from lamella.engines.settings import EngineName
 from lamella.engines.verdict import COLUMNS as PARITY_COLUMNS
 from lamella.errors import SettingsError, StoreError
 from lamella.export.description import (
@@ -24,9 +26,11 @@ from lamella.fleet.settings import FleetSettings
 from lamella.patches.settings import PatchSettings
 from lamella.predict.predictions import read_predictions
 from lamella.predict.settings import PredictSettings
+from lamella.predict.slides import _answers as answers
 from lamella.predict.slides import predict_slides
+from lamella.settings import Device
 from lamella.stores.codec import Codec
-from lamella.stores.shards import PatchColumns, write_shard
+from lamella.stores.shards import PatchColumns, ShardReader, write_shard
 from lamella.stores.tables import read_table, write_table
 from lamella.tissue.mask import TissueMask, write_mask
 from lamella.tracking.record import read_record
@@ -208,6 +212,23 @@ def test_slides_get_predictions_heatmaps_and_scores_and_are_not_done_twice(cohor
     with caplog.at_level(logging.INFO):
         predict(cohort)
     assert "predict_slides: 0 slides to do, 3 already done" in caplog.text
+
+
+def test_every_batch_of_a_slide_is_full_on_a_gpu(cohort, monkeypatch):
+    engine = load_engine(EngineName.ONNXRUNTIME, cohort / "export", threads=1)
+    infer, lengths = engine.infer, []
+
+    def counted(patches):
+        lengths.append(len(patches))
+        return infer(patches)
+
+    # What it is asked on a GPU is seen here, too; it goes on computing on the CPU.
+    monkeypatch.setattr(engine, "device", Device.CUDA)
+    monkeypatch.setattr(engine, "infer", counted)
+    with ShardReader(cohort / "patches/slides/wide.h5") as reader:
+        found = answers(reader, engine, 3)
+    assert lengths == [3, 3]
+    np.testing.assert_allclose(found.of("tumor"), [1.0, 0.0, 0.2, 0.4], atol=1e-6)
 
 
 def test_settings_that_change_no_probability_predict_nothing_again(cohort, caplog):

@@ -232,6 +232,35 @@ def test_readers_are_closed_after_their_threads_where_the_engine_fails(tmp_path,
     assert after == []
 
 
+def test_every_batch_of_a_slide_is_full_on_a_gpu_and_the_heatmap_the_same(tmp_path):
+    path = tmp_path / "slide.png"
+    Image.new("RGB", (1200, 900), (180, 40, 120)).save(path)
+    slide, heatmaps = WholeSlide(path, 64, readers=2), []
+    for device in (Device.CPU, Device.CUDA):
+        counting = Counting(device)
+        for run in (slide.run, slide.run_overlapped):
+            heatmaps.append(run(counting, StageClock(), batch_size=32))
+        assert slide.items % 32
+        last = slide.items % 32 if device is Device.CPU else 32
+        assert counting.lengths == [*[32] * (slide.items // 32), last] * 2
+    assert all(result_difference(heatmap, heatmaps[0]) == 0 for heatmap in heatmaps)
+
+
+class Counting:
+    """An engine that answers with the first numbers of a patch, and notes how many it is given."""
+
+    interface = ModelInterface(
+        inputs=(), outputs=(TensorDescription(name="p", dtype="float32", shape=(-1, 4), layout=""),)
+    )
+
+    def __init__(self, device):
+        self.device, self.lengths = device, []
+
+    def infer(self, patches):
+        self.lengths.append(len(patches))
+        return patches.reshape(len(patches), -1)[:, :4].astype(np.float32)
+
+
 class Broken:
     """An engine that fails at its second call."""
 

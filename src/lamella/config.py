@@ -21,6 +21,7 @@ from lamella.errors import CohortError, CohortErrors, SettingsError
 from lamella.export.settings import ExportSettings
 from lamella.fleet.settings import ClusterKind, FleetSettings
 from lamella.interpret.settings import InterpretSettings
+from lamella.models.names import has_network, network_names
 from lamella.patches.settings import PatchSettings
 from lamella.predict.settings import PredictSettings
 from lamella.settings import Settings
@@ -118,8 +119,8 @@ def load_config(values: Mapping[str, Any], files: Sequence[Path | str]) -> Confi
             file and line of a fault.
 
     Raises:
-        ConfigErrors: settings are unknown, of a wrong type or out of range, or stand twice in one
-            file; all are named.
+        ConfigErrors: settings are unknown, of a wrong type or out of range, contradict each other
+            or stand twice in one file, or there is no such network; all are named.
     """
     lines = _Lines([Path(file) for file in files])
     repeated = list(lines.repeated())
@@ -129,14 +130,17 @@ def load_config(values: Mapping[str, Any], files: Sequence[Path | str]) -> Confi
         config = Config.model_validate(dict(values))
     except ValidationError as error:
         raise ConfigErrors([_settings_error(found, lines) for found in error.errors()]) from error
-    contradictions = [
-        SettingsError(
-            what, f"{lines.find(location)}: {'.'.join(location)}", "Correct one of the two"
-        )
-        for location, what in _contradictions(config)
+    faults = [
+        *((*found, "Correct one of the two") for found in _contradictions(config)),
+        *_unknown_networks(config),
     ]
-    if contradictions:
-        raise ConfigErrors(contradictions)
+    if faults:
+        raise ConfigErrors(
+            [
+                SettingsError(what, f"{lines.find(location)}: {'.'.join(location)}", remedy)
+                for location, what, remedy in faults
+            ]
+        )
     return config
 
 
@@ -238,6 +242,18 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             ("site", "launcher"),
             "horovodrun starts processes of backend horovod alone; training.backend is torch",
         )
+
+
+def _unknown_networks(config: Config) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Yield which runs name a network that there is not, and the one that may be meant."""
+    for name, run in config.training.runs.items():
+        if not has_network(run.model):
+            close = difflib.get_close_matches(run.model, network_names(), n=1)
+            yield (
+                ("training", "runs", name, "model"),
+                f"timm has no network {run.model!r}",
+                f"Did you mean {close[0]!r}?" if close else "Its `list_models()` names all",
+            )
 
 
 def _settings_error(details: ErrorDetails, lines: "_Lines") -> SettingsError:

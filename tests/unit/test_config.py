@@ -127,6 +127,14 @@ def test_sections_that_contradict_each_other_are_refused(
         load(tmp_path, text)
 
 
+def test_network_that_there_is_not_is_refused_with_the_closest_name(tmp_path: Path) -> None:
+    runs = "training:\n  runs:\n    one:\n      model: resnte50\n    two: {model: my_own}\n"
+    one, two = messages(tmp_path, runs)
+    assert f"{tmp_path}/config0.yaml:4: training.runs.one.model: timm has no network" in one
+    assert "'resnte50'. Did you mean 'resnet50'?" in one
+    assert "'my_own'. Its `list_models()` names all" in two
+
+
 def test_table_is_checked_against_the_settings_that_speak_of_it(tmp_path: Path) -> None:
     table = tmp_path / "slides.tsv"
     table.write_text("slide\tpath\tlabel\na\ta.svs\tnormal\nb\tb.svs\tTumor\n")

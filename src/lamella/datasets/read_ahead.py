@@ -1,13 +1,16 @@
 """Reading the next batches while the present one is worked on."""
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from contextlib import AbstractContextManager, ExitStack
+from typing import Generic, Self, TypeVar
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+Opened = TypeVar("Opened")
 
 
 class ReadAhead(Generic[Key, Value]):
@@ -54,3 +57,30 @@ class ReadAhead(Generic[Key, Value]):
         self._waited_s += given - asked
         yield ready
         self._worked_s += time.monotonic() - given
+
+
+class OfThread(Generic[Opened]):
+    """Opens a file once for every thread that asks for it: a reader serves one at a time.
+
+    Args:
+        opened: Opens it; what it returns is closed at the end of the ``with``, when no thread may
+            read any more.
+    """
+
+    def __init__(self, opened: Callable[[], AbstractContextManager[Opened]]) -> None:
+        self._opened = opened
+        self._own = threading.local()
+        self._all = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._all.close()
+
+    def __call__(self) -> Opened:
+        """Return the reader of this thread."""
+        if not hasattr(self._own, "reader"):
+            self._own.reader = self._all.enter_context(self._opened())
+        reader: Opened = self._own.reader
+        return reader

@@ -26,6 +26,10 @@ class PredictSettings(InferenceSettings):
     threads: int = Field(default=1, ge=1)
     """Threads of the engine in each worker process."""
 
+    readers: int = Field(default=1, ge=1, le=64)
+    """Threads in each worker process that read the next patches while the engine computes; more
+    where a GPU waits for them."""
+
     target: str = Field(default="tumor", min_length=1)
     """Class whose probability is drawn and scored; one of `patches.classes`. Of runs that learn
     columns of the slide table, the first column is."""

@@ -16,8 +16,7 @@ from lamella import predict
 from lamella.cohort.split import read_splits
 from lamella.cohort.table import Slide, read_slides
 from lamella.datasets.settings import TargetKind
-from lamella.engines.engine import Engine, infer_filled
-from lamella.engines.fit import check_patches_fit
+from lamella.engines.engine import Engine
 from lamella.engines.load import FORMATS, engine_version, load_engine
 from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict, read_parity
@@ -30,7 +29,6 @@ from lamella.fleet.fingerprint import fingerprint
 from lamella.fleet.manifest import ManifestRow, Status, read_manifest
 from lamella.fleet.run import SlideTask, run_stage
 from lamella.fleet.settings import FleetSettings
-from lamella.patches.pixels import open_patches
 from lamella.patches.settings import PatchSettings
 from lamella.predict.heatmap import (
     LONGEST_PX,
@@ -42,6 +40,7 @@ from lamella.predict.heatmap import (
     mean_map,
     write_heatmap,
 )
+from lamella.predict.patches import predict_patches
 from lamella.predict.predictions import (
     Predictions,
     heatmap_path,
@@ -53,7 +52,7 @@ from lamella.predict.settings import PredictSettings
 from lamella.settings import Device
 from lamella.slurm.settings import DEFAULT_SITE, SiteSettings
 from lamella.stores.json_files import digest
-from lamella.stores.shards import ShardReader, read_stored
+from lamella.stores.shards import read_stored
 from lamella.stores.tables import write_table
 from lamella.tissue.mask import read_mask, read_thumbnail
 from lamella.tracking.record import Dataset, Record, now_ms
@@ -220,8 +219,13 @@ def _predict(job: _Job) -> Predictions:
     engine = _engine(
         settings.engine, job.export_folder, settings.device, settings.threads, job.model_digest
     )
-    with open_patches(job.shard, job.slide_path) as reader:
-        return _answers(reader, engine, settings.batch_size)
+    return predict_patches(
+        job.shard,
+        job.slide_path,
+        engine,
+        batch_size=settings.batch_size,
+        readers=settings.readers,
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -231,28 +235,6 @@ def _engine(
     """Return the engine of this worker process; it is loaded once for all slides of a model."""
     logger.info("loading %s for model %s", name, model_digest[:12])
     return load_engine(name, export_folder, device=device, threads=threads)
-
-
-def _answers(reader: ShardReader, engine: Engine, batch_size: int) -> Predictions:
-    about = reader.attributes
-    check_patches_fit(
-        engine.description,
-        patch_px=int(about["patch_px"]),
-        mpp=float(about["mpp_requested"]),
-        where=str(reader.path),
-    )
-    classes = engine.description.classes
-    probabilities = np.empty((len(reader), len(classes)), dtype=np.float32)
-    for start in range(0, len(reader), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(reader)), dtype=np.int64)
-        probabilities[rows] = infer_filled(engine, reader.read(rows), batch_size)
-    return Predictions(
-        x=reader.column("x"),
-        y=reader.column("y"),
-        probabilities=probabilities,
-        classes=classes,
-        edge_l0=float(about["edge_l0"]),
-    )
 
 
 def _draw(job: _Job, predictions: Predictions) -> Image.Image:

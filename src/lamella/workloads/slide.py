@@ -1,6 +1,5 @@
 """The workload ``wsi``: a slide is classified by patches, from the file to the heatmap."""
 
-import threading
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.datasets.read_ahead import ReadAhead
+from lamella.datasets.read_ahead import OfThread, ReadAhead
 from lamella.engines.engine import CheckedEngine, infer_filled
 from lamella.errors import StoreError
 from lamella.slides.reader import SlideReader
@@ -48,7 +47,7 @@ class WholeSlide:
         self._file = file
         self._patch_px = patch_px
         self._readers = readers
-        with closing(_ReaderOfThread(file)) as reader:
+        with self._opened() as reader:
             self.items = len(self._cells(reader, StageClock()).x)
             self.size_l0 = reader().size_l0
         if self.items < _FEWEST_PATCHES:
@@ -62,7 +61,7 @@ class WholeSlide:
     def examples(self) -> NDArray[np.uint8]:
         """Return patches of the whole slide, ``(n, patch_px, patch_px, 3)``."""
         places = np.linspace(0, self.items - 1, min(_EXAMPLES, self.items)).astype(np.int64)
-        with closing(_ReaderOfThread(self._file)) as reader:
+        with self._opened() as reader:
             cells = self._cells(reader, StageClock())
             return self._batch(reader, cells, places, StageClock())
 
@@ -78,7 +77,7 @@ class WholeSlide:
             ``[row, column, class]`` float32 of the grid's cells, NaN where no tissue is, or the
             run has no patch.
         """
-        with closing(_ReaderOfThread(self._file)) as reader:
+        with self._opened() as reader:
             cells = self._cells(reader, clock)
             places = _batches(self.run_items, batch_size)
             batches = (self._batch(reader, cells, each, clock) for each in places)
@@ -89,7 +88,7 @@ class WholeSlide:
         self, engine: CheckedEngine, clock: StageClock, *, batch_size: int
     ) -> NDArray[Any]:
         """Return the same heatmap; patches are read by threads while the engine computes."""
-        with closing(_ReaderOfThread(self._file)) as reader:
+        with self._opened() as reader:
             cells = self._cells(reader, clock)
             places = _batches(self.run_items, batch_size)
             ahead = ReadAhead(
@@ -102,7 +101,10 @@ class WholeSlide:
                 pairs = zip(places, batches, strict=True)
                 return self._classify(engine, clock, cells, pairs, batch_size=batch_size)
 
-    def _cells(self, reader: "_ReaderOfThread", clock: StageClock) -> Cells:
+    def _opened(self) -> OfThread[SlideReader]:
+        return OfThread(lambda: SlideReader(self._file, DEFAULT_READING))
+
+    def _cells(self, reader: OfThread[SlideReader], clock: StageClock) -> Cells:
         with clock.timed(Stage.TISSUE):
             slide = reader()
             overview = slide.read_overview(Level0Pixels(_OVERVIEW_CELL))
@@ -110,7 +112,7 @@ class WholeSlide:
             return tissue_cells(tissue, slide.size_l0, self._patch_px)
 
     def _batch(
-        self, reader: "_ReaderOfThread", cells: Cells, places: Places, clock: StageClock
+        self, reader: OfThread[SlideReader], cells: Cells, places: Places, clock: StageClock
     ) -> NDArray[np.uint8]:
         edge = self._patch_px
         with clock.timed(Stage.NN_INPUT):
@@ -140,26 +142,6 @@ class WholeSlide:
             with clock.timed(Stage.PATCH_STITCHER):
                 heatmap[rows, columns] = answers
         return heatmap
-
-
-class _ReaderOfThread:
-    """Gives every thread a reader of its own: none is used by two at a time."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._own = threading.local()
-        self._opened: list[SlideReader] = []
-
-    def __call__(self) -> SlideReader:
-        if not hasattr(self._own, "reader"):
-            self._own.reader = SlideReader(self._file, DEFAULT_READING)
-            self._opened.append(self._own.reader)
-        reader: SlideReader = self._own.reader
-        return reader
-
-    def close(self) -> None:
-        for reader in self._opened:
-            reader.source.close()
 
 
 def _batches(n: int, batch_size: int) -> list[Places]:

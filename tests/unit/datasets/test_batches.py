@@ -1,3 +1,4 @@
+from contextlib import contextmanager
 from threading import Barrier
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from lamella.datasets.batches import Schedule, evaluation_batches, training_batches
 from lamella.datasets.patches import PatchDataset
-from lamella.datasets.read_ahead import ReadAhead
+from lamella.datasets.read_ahead import OfThread, ReadAhead
 from lamella.datasets.settings import AugmentSettings, Sampling
 from lamella.datasets.targets import class_targets
 
@@ -97,6 +98,25 @@ def test_threads_read_at_the_same_time():
     # Each waits for the other; one alone would wait until the barrier breaks.
     both = Barrier(2, timeout=20)
     assert sorted(ReadAhead(lambda _: both.wait(), range(4), threads=2)) == [0, 0, 1, 1]
+
+
+def test_every_thread_has_a_reader_of_its_own_until_the_end():
+    opened, closed = [], []
+
+    @contextmanager
+    def reader():
+        own = object()
+        opened.append(own)
+        yield own
+        closed.append(own)
+
+    both = Barrier(2, timeout=20)
+    with OfThread(reader) as mine:
+        found = [own for _, own in ReadAhead(lambda _: (both.wait(), mine()), range(4), threads=2)]
+        found += [mine(), mine()]
+        assert not closed
+    assert len(opened) == 3
+    assert set(found) == set(opened) == set(closed)
 
 
 def test_waiting_is_told_as_a_share_of_the_time(monkeypatch):

@@ -1,6 +1,7 @@
 """Slides are predicted by an engine, resumed by content, and left out where they failed."""
 
 import logging
+from threading import Semaphore
 
 import h5py
 import numpy as np
@@ -24,9 +25,9 @@ from lamella.export.description import (
 from lamella.fleet.manifest import ManifestRow, Status, read_manifest, write_manifest
 from lamella.fleet.settings import FleetSettings
 from lamella.patches.settings import PatchSettings
+from lamella.predict.patches import predict_patches
 from lamella.predict.predictions import read_predictions
 from lamella.predict.settings import PredictSettings
-from lamella.predict.slides import _answers as answers
 from lamella.predict.slides import predict_slides
 from lamella.settings import Device
 from lamella.stores.codec import Codec
@@ -225,9 +226,31 @@ def test_every_batch_of_a_slide_is_full_on_a_gpu(cohort, monkeypatch):
     # What it is asked on a GPU is seen here, too; it goes on computing on the CPU.
     monkeypatch.setattr(engine, "device", Device.CUDA)
     monkeypatch.setattr(engine, "infer", counted)
-    with ShardReader(cohort / "patches/slides/wide.h5") as reader:
-        found = answers(reader, engine, 3)
+    shard = cohort / "patches/slides/wide.h5"
+    found = predict_patches(shard, None, engine, batch_size=3, readers=1)
     assert lengths == [3, 3]
+    np.testing.assert_allclose(found.of("tumor"), [1.0, 0.0, 0.2, 0.4], atol=1e-6)
+
+
+def test_patches_are_read_while_the_engine_computes_and_keep_their_answers(cohort, monkeypatch):
+    engine = load_engine(EngineName.ONNXRUNTIME, cohort / "export", threads=1)
+    infer, read, ahead = engine.infer, ShardReader.read, Semaphore(0)
+
+    def slow(patches):
+        # Two more batches are read before this one is answered.
+        assert ahead.acquire(timeout=20)
+        return infer(patches)
+
+    def counted(self, rows):
+        found = read(self, rows)
+        if rows[0] > 1:
+            ahead.release(2)
+        return found
+
+    monkeypatch.setattr(engine, "infer", slow)
+    monkeypatch.setattr(ShardReader, "read", counted)
+    shard = cohort / "patches/slides/wide.h5"
+    found = predict_patches(shard, None, engine, batch_size=1, readers=2)
     np.testing.assert_allclose(found.of("tumor"), [1.0, 0.0, 0.2, 0.4], atol=1e-6)
 
 

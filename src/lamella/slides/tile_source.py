@@ -55,6 +55,7 @@ class TileSource:
         self._row_bytes = [level.columns * math.prod(level.tile) * 3 for level in layout.levels]
         self._decoders = [decoder(level) for level in layout.levels]
         self._cache = TileCache(cache_bytes)
+        self._decoded = [bytearray(len(level.byte_counts)) for level in layout.levels]
         self._file = path.open("rb", buffering=0)
 
     def close(self) -> None:
@@ -68,13 +69,18 @@ class TileSource:
         if not part.size:
             return
         width, height = self._levels[level].tile
+        level_width, level_height = self.level_sizes[level]
         rows = _overlaps(top, part.shape[0], height)
         columns = _overlaps(left, part.shape[1], width)
         # Read row by row, the next regions lie below at most these rows of tiles.
-        self._cache.grow(len(rows) * self._row_bytes[level])
+        row_bytes = len(rows) * self._row_bytes[level]
+        if _cuts_a_tile(left, part.shape[1], width, level_width) or _cuts_a_tile(
+            top, part.shape[0], height, level_height
+        ):
+            self._cache.grow(row_bytes)
         for row, down, tile_down in rows:
             for column, across, tile_across in columns:
-                tile = self._tile(level, column, row)
+                tile = self._tile(level, column, row, row_bytes)
                 part[down, across] = _WHITE if tile is None else tile[tile_down, tile_across]
 
     def tile_grid(self, level: int) -> TileGrid:
@@ -119,12 +125,16 @@ class TileSource:
         except ValueError as error:
             raise self._undecodable(level, column, row, error) from error
 
-    def _tile(self, level: int, column: int, row: int) -> NDArray[np.uint8] | None:
+    def _tile(self, level: int, column: int, row: int, row_bytes: int) -> NDArray[np.uint8] | None:
         found = self._levels[level]
         number = row * found.columns + column
         kept = self._cache.get((level, number))
         if kept is not None or found.byte_counts[number] == 0:
             return kept
+        # Regions of whole tiles need none of them again, unless they overlap.
+        if self._decoded[level][number]:
+            self._cache.grow(row_bytes)
+        self._decoded[level][number] = True
         tile = self._cache.room((found.tile[1], found.tile[0], 3))
         data = self._bytes(level, column, row)
         try:
@@ -151,6 +161,12 @@ class TileSource:
             f"the tile in column {column}, row {row} of level {level} cannot be decoded ({error})",
             self.path,
         )
+
+
+def _cuts_a_tile(start: int, length: int, tile: int, level_length: int) -> bool:
+    """Return whether a line of pixels begins or ends within a tile, which its neighbours need."""
+    end = start + length
+    return bool(start % tile or (end % tile and end < level_length))
 
 
 def _overlaps(start: int, length: int, tile: int) -> list[tuple[int, slice, slice]]:

@@ -143,16 +143,22 @@ def test_encoded_tile_is_none_where_the_file_has_none_and_an_error_without_jpeg(
             source.encoded_tile(0, 0, 0)
 
 
-@pytest.mark.parametrize(("edge", "rows"), [(40, 2), (64, 1), (100, 3)])
-def test_each_tile_is_decoded_once_row_by_row(slides, monkeypatch, edge: int, rows: int) -> None:
-    decoded = []
+@pytest.fixture
+def decoded(monkeypatch) -> list[bytes]:
+    """What is decoded by the sources that are opened from now on."""
+    found = []
 
-    def counting(level):
+    def noting(level):
         decode = decoder(level)
-        return lambda data, out: (decoded.append(data), decode(data, out))
+        return lambda data, out: (found.append(data), decode(data, out))
 
     decoder = tile_source.decoder
-    monkeypatch.setattr(tile_source, "decoder", counting)
+    monkeypatch.setattr(tile_source, "decoder", noting)
+    return found
+
+
+@pytest.mark.parametrize(("edge", "rows"), [(40, 2), (64, 1), (100, 3)])
+def test_each_tile_is_decoded_once_row_by_row(slides, decoded, edge: int, rows: int) -> None:
     with opened(slides.path("420.tiff")) as source:
         for y in range(0, slides.height, edge):
             for x in range(0, slides.width, edge):
@@ -161,6 +167,26 @@ def test_each_tile_is_decoded_once_row_by_row(slides, monkeypatch, edge: int, ro
         assert len(decoded) == grid.columns * grid.rows
         # As many rows of tiles are kept, of five, as a region touches.
         assert source._cache.bytes <= rows * grid.columns * 64 * 64 * 3
+
+
+def test_of_regions_of_whole_tiles_none_is_kept_for_the_next(slides, decoded) -> None:
+    with opened(slides.path("420.tiff")) as source:
+        for y in range(0, slides.height, 128):
+            for x in range(0, slides.width, 128):
+                read(source, x, y, 128)
+        grid = source.tile_grid(0)
+        assert len(decoded) == grid.columns * grid.rows
+        assert source._cache.bytes == 64 * 64 * 3
+
+
+def test_tiles_are_kept_once_regions_of_whole_tiles_overlap(slides, decoded) -> None:
+    with opened(slides.path("420.tiff")) as source:
+        for y in range(0, slides.height, 64):
+            for x in range(0, slides.width, 64):
+                read(source, x, y, 128)
+        grid = source.tile_grid(0)
+        # The second region finds two tiles of the first gone.
+        assert len(decoded) == grid.columns * grid.rows + 2
 
 
 def test_cache_keeps_what_was_used_last_and_reuses_the_memory_of_the_rest() -> None:

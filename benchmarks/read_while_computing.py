@@ -1,6 +1,7 @@
 """Measure what it brings to read patches of a slide while an engine computes.
 
     python benchmarks/read_while_computing.py --slide slide.svs --engine openvino
+    python benchmarks/read_while_computing.py --width 32000 --height 24000 --networks tiny
 
 Classifies a slide by patches with a network of next to no work, so that reading takes all the
 time, and with Inception v3: by one reader, one thing after another, and with readers that work
@@ -32,6 +33,8 @@ from lamella.workloads.networks import INPUT, OUTPUT, workload_network
 from lamella.workloads.slide import WholeSlide
 from lamella.workloads.table import overlap_cost
 
+NETWORKS = ["tiny", "inception_v3"]
+
 
 class Tiny(nn.Module):
     """Four classes by the mean colour of a patch."""
@@ -50,6 +53,9 @@ class Tiny(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slide", type=Path, help="a slide; else one is drawn")
+    parser.add_argument("--width", type=int, default=16_000, help="pixels of the drawn one")
+    parser.add_argument("--height", type=int, default=12_000, help="pixels of the drawn one")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--engine", type=EngineName, default=EngineName.OPENVINO)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--readers", type=int, default=2)
@@ -62,13 +68,14 @@ def main() -> None:
         folder = Path(scratch)
         path = arguments.slide or folder / "slide.svs"
         if arguments.slide is None:
-            draw_slide(path, SlideSpec(4000.0, 3000.0))
+            draw_slide(path, SlideSpec(arguments.width * 0.25, arguments.height * 0.25))
         slide = WholeSlide(path, arguments.patch, readers=arguments.readers)
         print(f"{slide.items} patches of {arguments.patch} px, {arguments.engine}")
         examples = slide.examples()
         made = workload_network(BenchmarkCase.WSI, examples, seed=0)
         two = torch.from_numpy(np.concatenate([examples[:1]] * 2))
-        for name, network in (("next to no work", Tiny()), ("Inception v3", made.network)):
+        for name in arguments.networks:
+            network = Tiny() if name == "tiny" else made.network
             stored = FORMATS[arguments.engine]
             write_formats(
                 folder / name,

@@ -13,6 +13,7 @@ assumptions that are printed above it.
 
 import argparse
 import itertools
+import math
 import os
 import resource
 import statistics
@@ -39,6 +40,8 @@ from lamella.tissue.settings import TissueSettings
 
 STAGES = 2
 """That a slide passes through: its tissue, its patches."""
+SUBMISSIONS_S = 10
+"""Most worker jobs that a stage submits in a second."""
 NODES = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -96,6 +99,16 @@ def counters() -> tuple[float, dict[str, int]]:
     return time.process_time(), {key: int(value) for key, value in (x.split(": ") for x in lines)}
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """One drawn slide: how many patches and files it made, and what tissue and patches took."""
+
+    patches: int
+    files: int
+    tissue: Used
+    cut: Used
+
+
 def measured(segment: SegmentJob, extract: ExtractJob) -> tuple[int, Used, Used]:
     """Return the number of patches, and what tissue and patches took."""
     marks = [counters()]
@@ -113,7 +126,7 @@ def measured(segment: SegmentJob, extract: ExtractJob) -> tuple[int, Used, Used]
     return patches, tissue, cut
 
 
-def one_slide(folder: Path, edge_px: int, storage: Storage) -> tuple[int, Used, Used]:
+def one_slide(folder: Path, edge_px: int, storage: Storage) -> Drawn:
     folder.mkdir()
     path = folder / "slide.svs"
     draw_slide(path, SlideSpec(width_um=edge_px / 4, height_um=edge_px / 4, seed=1))
@@ -124,7 +137,9 @@ def one_slide(folder: Path, edge_px: int, storage: Storage) -> tuple[int, Used, 
         slide, PatchSettings(mpp=0.25, storage=storage), mask, shard, "made", DEFAULT_READING
     )
     measured(segment, extract)  # the file cache is warm then, and all modules are loaded
-    return measured(segment, extract)
+    patches, tissue, cut = measured(segment, extract)
+    made = [file for room in ("masks", "patches") for file in (folder / room).rglob("*.*")]
+    return Drawn(patches, len(made), tissue, cut)
 
 
 def stub_stage(
@@ -201,7 +216,10 @@ class Assumed:
         megapixels: Of a mean slide; the time to find its tissue is taken as linear in it.
         biggest: Size of the biggest slide, in mean slides.
         workers_per_node: Worker processes.
+        workers_per_job: Of them, those in one SLURM job.
+        node_mib_s: What the network of one node carries.
         storage_mib_s: What the shared storage reads and writes, for all nodes together.
+        queue_min: How long the jobs of each stage wait before they start.
     """
 
     slides: int
@@ -209,7 +227,10 @@ class Assumed:
     megapixels: float
     biggest: float
     workers_per_node: int
+    workers_per_job: int
+    node_mib_s: float
     storage_mib_s: float
+    queue_min: float
 
 
 @dataclass(frozen=True)
@@ -221,49 +242,59 @@ class Cost:
     reads: float
     read_mib: float
     written_mib: float
+    files: int
     start_s: float
 
 
-def cost_of(
-    patches: int, tissue: Used, cut: Used, edge_px: int, assumed: Assumed
-) -> dict[str, float]:
+def cost_of(drawn: Drawn, edge_px: int, assumed: Assumed, *, own_s: float, start_s: float) -> Cost:
     """Return what a mean slide costs, from what the drawn one did."""
-    area, share = assumed.megapixels / (edge_px**2 / 1e6), assumed.patches / patches
-    return {
-        "work_s": tissue.seconds * area + cut.seconds * share,
-        "reads": tissue.reads * area + cut.reads * share,
-        "read_mib": (tissue.read_bytes * area + cut.read_bytes * share) / 2**20,
-        "written_mib": (tissue.written_bytes * area + cut.written_bytes * share) / 2**20,
-    }
+    tissue, cut = drawn.tissue, drawn.cut
+    area, share = assumed.megapixels / (edge_px**2 / 1e6), assumed.patches / drawn.patches
+    return Cost(
+        own_s=own_s,
+        work_s=tissue.seconds * area + cut.seconds * share,
+        reads=tissue.reads * area + cut.reads * share,
+        read_mib=(tissue.read_bytes * area + cut.read_bytes * share) / 2**20,
+        written_mib=(tissue.written_bytes * area + cut.written_bytes * share) / 2**20,
+        files=drawn.files,
+        start_s=start_s,
+    )
 
 
 def row(nodes: int, cost: Cost, assumed: Assumed) -> str:
-    """Return a line of the table: wall time, and what falls upon storage and scheduler in it."""
+    """Return a line of the table: wall time, and what falls upon SLURM, storage and scheduler."""
     workers = min(nodes * assumed.workers_per_node, assumed.slides)
+    jobs = math.ceil(workers / assumed.workers_per_job)
+    moved_mib = assumed.slides * (cost.read_mib + cost.written_mib)
     bounds = {
         "workers": assumed.slides * cost.work_s / workers,
         "scheduler": assumed.slides * cost.own_s,
-        "storage": assumed.slides * (cost.read_mib + cost.written_mib) / assumed.storage_mib_s,
+        "storage": moved_mib / assumed.storage_mib_s,
+        "network": moved_mib / (nodes * assumed.node_mib_s),
         # The biggest slide starts first, and is not done sooner by more workers.
         "biggest slide": assumed.biggest * cost.work_s,
     }
     bound = max(bounds, key=lambda name: bounds[name])
-    wall_s = cost.start_s + bounds[bound]
+    work_s = bounds[bound]
+    # As if nothing were done before the last job is submitted and starts.
+    waits_s = STAGES * (60 * assumed.queue_min + jobs / SUBMISSIONS_S) + cost.start_s
     reads, read_mib, written_mib = (
-        each * assumed.slides / wall_s for each in (cost.reads, cost.read_mib, cost.written_mib)
+        each * assumed.slides / work_s for each in (cost.reads, cost.read_mib, cost.written_mib)
     )
     return (
-        f"| {nodes} | {workers} | {wall_s / 60:,.1f} | {bound} | {reads:,.0f} | {read_mib:,.0f} "
-        f"| {written_mib:,.0f} | {bounds['scheduler'] / wall_s:.2f} |"
+        f"| {nodes} | {workers} | {jobs} | {(waits_s + work_s) / 60:,.1f} | {waits_s / 60:,.1f} "
+        f"| {bound} | {reads:,.0f} | {read_mib:,.0f} | {written_mib:,.0f} "
+        f"| {bounds['scheduler'] / work_s:.2f} |"
     )
 
 
 def print_table(cost: Cost, assumed: Assumed) -> None:
     print(f"assumed: {assumed}")
-    print(f"a mean slide costs: {cost}")
-    columns = ("nodes", "workers", "minutes", "bound by", "reads/s", "MiB/s read", "MiB/s written")
-    print("| " + " | ".join((*columns, "scheduler")) + " |")
-    print("|---" * 8 + "|")
+    print(f"a mean slide costs: {cost}; all slides make {assumed.slides * cost.files:,} files")
+    columns = ("nodes", "workers", "jobs", "minutes", "of them waiting", "bound by")
+    loads = ("reads/s", "MiB/s read", "MiB/s written", "Dask's scheduler")
+    print("| " + " | ".join((*columns, *loads)) + " |")
+    print("|---" * len((*columns, *loads)) + "|")
     for nodes in NODES:
         print(row(nodes, cost, assumed))
 
@@ -292,7 +323,9 @@ def main() -> None:
     parser.add_argument("--megapixels", type=float, default=2000.0, help="assumed, of a slide")
     parser.add_argument("--biggest", type=float, default=4.0, help="assumed, in mean slides")
     parser.add_argument("--workers-per-node", type=int, default=16, help="assumed")
+    parser.add_argument("--node-mib-s", type=float, default=1000.0, help="assumed")
     parser.add_argument("--storage-mib-s", type=float, default=2000.0, help="assumed")
+    parser.add_argument("--queue-min", type=float, default=5.0, help="assumed, of each stage")
     arguments = parser.parse_args()
     fleet = FleetSettings(
         cluster=ClusterKind.SLURM,
@@ -334,15 +367,22 @@ def main() -> None:
         megapixels=arguments.megapixels,
         biggest=arguments.biggest,
         workers_per_node=arguments.workers_per_node,
+        workers_per_job=arguments.workers_per_job,
+        node_mib_s=arguments.node_mib_s,
         storage_mib_s=arguments.storage_mib_s,
+        queue_min=arguments.queue_min,
     )
-    for storage, (patches, tissue, cut) in drawn.items():
-        print(f"\nstorage {storage}: a drawn slide, {arguments.edge_px} px, {patches} patches")
-        print(f"tissue {tissue}\npatches {cut}")
-        cost = Cost(
+    for storage, slide in drawn.items():
+        print(
+            f"\nstorage {storage}: a drawn slide, {arguments.edge_px} px, {slide.patches} patches"
+        )
+        print(f"tissue {slide.tissue}\npatches {slide.cut}")
+        cost = cost_of(
+            slide,
+            arguments.edge_px,
+            assumed,
             own_s=STAGES * per_stub(few, all_).own_s,
             start_s=STAGES * statistics.median(stage.start_s for stage in (few, fifth, all_)),
-            **cost_of(patches, tissue, cut, arguments.edge_px, assumed),
         )
         print_table(cost, assumed)
 

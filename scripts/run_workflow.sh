@@ -35,11 +35,11 @@ plain() {
 }
 is_locked() { [ -n "$(ls -A .snakemake/locks 2>/dev/null)" ]; }
 owner() { cat "$OWNER" 2>/dev/null || true; }
-refuse_lock_of_another_machine() {
+refuse_lock_of_another_machine() { # SNAKEMAKE-ARGUMENTS...
     local host
     host=$(owner)
     ! is_locked || [ "$host" = "$(uname -n)" ] || {
-        say "error: this folder is locked by a run on ${host:-an unknown machine}. If nothing runs there any more, take the lock away with: $BIN/snakemake --unlock"
+        say "error: this folder is locked by a run on ${host:-an unknown machine}. If nothing runs there any more, take the lock away with: $BIN/snakemake --unlock${*:+ ${*@Q}}"
         exit 1
     }
 }
@@ -91,10 +91,10 @@ mkdir -p .snakemake
 exec 9>.snakemake/lamella-start
 flock -n 9 || { say "another run is at work in this folder, waiting for it to end"; flock 9; }
 
-refuse_lock_of_another_machine
+refuse_lock_of_another_machine "$@"
 wait_for_jobs
 if is_locked; then
-    refuse_lock_of_another_machine
+    refuse_lock_of_another_machine "$@"
     say "taking away the lock of a run that was killed"
     # First, for behind "--" they would be goals.
     "$BIN/snakemake" --quiet --unlock "$@"

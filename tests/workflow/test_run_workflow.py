@@ -22,7 +22,7 @@ rule make:
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "Snakefile").write_text(SNAKEFILE)
+    (tmp_path / "study.smk").write_text(SNAKEFILE)
     return tmp_path
 
 
@@ -30,7 +30,7 @@ def start(folder):
     """Start a run that writes what it says into ``output``."""
     with (folder / "output").open("w") as output:
         return subprocess.Popen(
-            [RUN_WORKFLOW, "--cores", "1", "--rerun-incomplete"],
+            [RUN_WORKFLOW, "--snakefile", "study.smk", "--cores", "1", "--rerun-incomplete"],
             cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -93,3 +93,7 @@ def test_lock_of_a_run_on_another_machine_is_left_alone(folder):
     assert returncode == 1
     assert "locked by a run on elsewhere" in output
     assert list((folder / ".snakemake" / "locks").iterdir())
+    # What it says to do does it, from where the study is.
+    command = output.partition("take the lock away with: ")[2]
+    subprocess.run(["bash", "-c", command], cwd=folder, check=True)
+    assert not list(folder.glob(".snakemake/locks/*"))

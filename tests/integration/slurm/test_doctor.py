@@ -104,7 +104,6 @@ def test_job_that_fails_on_the_node_is_told_with_its_last_words(cluster, tmp_pat
     assert "node-0.log" in told.stdout
 
 
-@pytest.mark.faults
 @pytest.mark.timeout(600)
 def test_workflow_runs_with_the_site_that_the_doctor_writes(cluster, tmp_path):
     ask_doctor(cluster, tmp_path)

@@ -11,7 +11,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { printf '[containers] %s\n' "$*" >&2; }
-TRIAL='lamella --help >/dev/null && python -c "import openslide, torch, horovod.torch as h; h.init()"'
+# By the loopback, as trainings on one node do it: a container may not know its own name.
+TRIAL='lamella --help >/dev/null && HOROVOD_GLOO_IFACE=lo python -c "import openslide, torch, horovod.torch as h; h.init()"'
 APPTAINER_GIB=20
 OTHERS_GIB=30 # they hold the largest layer three times while they store it
 found=0

@@ -74,9 +74,9 @@ class RuleCost:
         return sum(cost.core_hours for cost in self.costs)
 
     @property
-    def gpu_hours(self) -> float:
-        """Hours on the clock times GPUs."""
-        return sum(cost.gpu_hours for cost in self.costs)
+    def gpu_hours(self) -> float | None:
+        """Hours on the clock times GPUs, where their number is known; ``None``: nowhere."""
+        return known_sum(cost.gpu_hours for cost in self.costs)
 
     @property
     def cpu_efficiency(self) -> float | None:
@@ -132,7 +132,7 @@ def cost_lines(costs: Sequence[JobCost]) -> Iterator[str]:
     for rule in rules:
         yield (
             f"{rule.rule:{width}}  {rule.jobs:4}  {rule.failed:6}  {rule.node_hours:6.2f}"
-            f"  {rule.core_hours:6.2f}  {rule.gpu_hours:6.2f}  {_share(rule.cpu_efficiency):>8}"
+            f"  {rule.core_hours:6.2f}  {_hours(rule.gpu_hours):>6}  {_share(rule.cpu_efficiency):>8}"
             f"  {_memory(rule)}"
         )
     for cost in costs:
@@ -224,7 +224,7 @@ def _row(rule: RuleCost) -> dict[str, object]:
         "wall_hours": f"{rule.wall_hours:.4f}",
         "node_hours": f"{rule.node_hours:.4f}",
         "core_hours": f"{rule.core_hours:.4f}",
-        "gpu_hours": f"{rule.gpu_hours:.4f}",
+        "gpu_hours": written(rule.gpu_hours, ".4f"),
         "cpu_efficiency": written(rule.cpu_efficiency, ".3f"),
         "max_rss_mib": written(rule.max_rss_mib, ".0f"),
         "asked_mib": written(rule.asked_mib, ".0f"),
@@ -237,8 +237,18 @@ def _most(values: Iterable[float | None]) -> float | None:
     return max(known) if known else None
 
 
+def known_sum(values: Iterable[float | None]) -> float | None:
+    """Return the sum of what is known; ``None`` where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
 def _name(cost: JobCost) -> str:
     return f"{cost.rule} {cost.wildcards}".strip()
+
+
+def _hours(hours: float | None) -> str:
+    return written(hours, ".2f") or "–"
 
 
 def _share(share: float | None) -> str:

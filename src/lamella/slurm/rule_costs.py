@@ -136,8 +136,8 @@ def cost_lines(costs: Sequence[JobCost]) -> Iterator[str]:
     for rule in rules:
         yield (
             f"{rule.rule:{width}}  {rule.jobs:4}  {rule.failed:6}  {rule.node_hours:6.2f}"
-            f"  {rule.core_hours:6.2f}  {_hours(rule.gpu_hours):>6}  {_share(rule.cpu_efficiency):>8}"
-            f"  {_memory(rule)}"
+            f"  {rule.core_hours:6.2f}  {_hours(rule.gpu_hours):>6}"
+            f"  {_share(rule.cpu_efficiency):>8}  {_memory(rule)}"
         )
     for cost in costs:
         if cost.reason:

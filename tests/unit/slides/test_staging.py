@@ -82,7 +82,9 @@ def test_slide_for_which_there_is_no_room_is_read_where_it_is(
     os.truncate(path, shutil.disk_usage(scratch).free + 64 * 2**30)
     with no_large_file, staged(path, limit_bytes=path.stat().st_size) as found:
         assert found == path
-    assert re.search(rf"{path} is read where it is: it has .* GiB, and .* GiB are free", caplog.text)
+    assert re.search(
+        rf"{path} is read where it is: it has .* GiB, and .* GiB are free", caplog.text
+    )
     assert list(scratch.iterdir()) == []
 
 

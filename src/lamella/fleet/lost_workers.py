@@ -1,6 +1,7 @@
 """Why a worker was killed, as far as Dask or SLURM know."""
 
 import re
+import time
 from pathlib import Path
 
 from distributed import Client, KilledWorker
@@ -11,6 +12,8 @@ from lamella.slurm.reasons import Cause, cause_of, tail_of
 
 _RESTARTED = "worker-restart-memory"
 """What Dask calls the event of a worker that it has ended for its memory."""
+
+_SETTLING_S = 20.0
 
 
 def told_by_dask(client: Client, lost: KilledWorker) -> str:
@@ -31,9 +34,18 @@ def told_by_slurm(logs: Path, lost: KilledWorker) -> str:
     """
     number = re.findall(r"/lamella-(\d+)(?=/)", lost.last_worker.local_directory)[-1]
     log = logs / f"{number}.log"
-    if cause_of(_state(number), tail_of(log) if log.exists() else "") is Cause.OUT_OF_MEMORY:
-        return f"at last SLURM job {number} was out of memory"
-    return f"log: {log}"
+    until = time.monotonic() + _SETTLING_S
+    # The worker is gone before its job has ended, and may be before the job's log says why.
+    while not _was_out_of_memory(number, log):
+        if time.monotonic() >= until:
+            return f"log: {log}"
+        time.sleep(0.5)
+    return f"at last SLURM job {number} was out of memory"
+
+
+def _was_out_of_memory(number: str, log: Path) -> bool:
+    said = tail_of(log) if log.exists() else ""
+    return cause_of(_state(number), said) is Cause.OUT_OF_MEMORY
 
 
 def _state(number: str) -> str:

@@ -52,6 +52,7 @@ def test_job_out_of_memory_is_known_by_its_state_or_its_log(tmp_path, squeue_say
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "CANCELLED", ""])
-def test_where_nothing_is_known_the_log_is_named(squeue_says, state):
+def test_where_nothing_is_known_the_log_is_named(squeue_says, monkeypatch, state):
     squeue_says(state)
+    monkeypatch.setattr("lamella.fleet.lost_workers._SETTLING_S", 0.0)
     assert told_by_slurm(Path("logs"), LOST) == "log: logs/4711.log"

@@ -139,6 +139,46 @@ def test_every_job_of_the_cluster_goes_to_the_partition_of_its_device(workplace,
     }
 
 
+ASKED = {
+    # Of 16 workers of 2048 MiB.
+    **dict.fromkeys(("extract_patches", "predict_slides"), (35406, 240)),
+    "segment_tissue": (35406, 120),
+    **dict.fromkeys(("join_cohort", "build_report"), (4000, 30)),
+    "train_model": (16000, 720),
+    **dict.fromkeys(("export_model", "check_parity"), (8000, 30)),
+    **dict.fromkeys(("explain_patches", "benchmark_engine"), (8000, 60)),
+    "prepare_workload": (4000, 120),
+    "export_workload": (8000, 30),
+    "time_workload": (8000, 480),
+}
+"""MB and minutes that the jobs of the cluster ask for at first."""
+
+
+@pytest.mark.parametrize(("attempt", "limit_min"), [(1, None), (3, 300)])
+def test_each_attempt_asks_for_more_memory_and_within_the_limit_for_more_time(
+    workplace, attempt, limit_min
+):
+    site = {"partition": "short", "limit_min": limit_min}
+    workplace.write_config({"site": site}, "site.yaml")
+    training = {"backend": "torch", "processes": 2}
+    workplace.write_config({"training": training, "benchmark": {"cases": ["patches", "ct"]}})
+    words = ("--dry-run", "--cores", "64", "--attempt", str(attempt))
+    plan = workplace.snakemake(*words, profile=REPOSITORY / "profiles" / "slurm").text
+    blocks = re.findall(r"^rule (\w+):\n(.*?)\n\n", plan, re.MULTILINE | re.DOTALL)
+    shape = re.compile(r"\bmem_mb=(\d+),.*\bruntime=(\d+)")
+    asked = {rule: shape.search(block) for rule, block in blocks}
+    found = {rule: (int(asked[rule][1]), int(asked[rule][2])) for rule in ASKED}
+    most = limit_min or 9999
+    assert found == {
+        rule: (mib * attempt, min(limit * attempt, most)) for rule, (mib, limit) in ASKED.items()
+    }
+    # All others run beside Snakemake.
+    others = {rule for rule, _ in blocks} - ASKED.keys()
+    assert others == {"prepare_tracking", "check_cohort", "split_cohort", "summarise_runs"} | {
+        *("summarise_benchmark", "summarise_workloads", "check_failures", "all")
+    }
+
+
 def test_cluster_profile_plans_without_a_number_of_cores(workplace):
     workplace.write_config({"site": {"partition": "short"}}, "site.yaml")
     plan = workplace.snakemake("--dry-run", profile=REPOSITORY / "profiles" / "slurm")

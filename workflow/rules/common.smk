@@ -134,6 +134,11 @@ def fleet_memory_mb(wildcards, threads, attempt):
     return int(1000 + threads * SETTINGS.fleet.worker_memory_mib * 1.05) * attempt
 
 
+def minutes(wanted):
+    """Give a job so much time, and again as much at each further attempt, as the site allows."""
+    return lambda wildcards, attempt: SETTINGS.site.within_limit(wanted * attempt)
+
+
 def at_site(device, processes=1):
     """Give a job account, partition and, where it computes on them, a GPU for each process."""
     return SETTINGS.site.resources(gpus=0 if device is Device.CPU else processes)

@@ -28,7 +28,7 @@ rule segment_tissue:
     resources:
         **at_site(Device.CPU),
         mem_mb=fleet_memory_mb,
-        runtime=SETTINGS.site.within_limit(120),
+        runtime=minutes(120),
     params:
         settings=SETTINGS.tissue.as_params(),
         reading=SETTINGS.reading.as_params(),
@@ -61,7 +61,7 @@ rule extract_patches:
     resources:
         **at_site(Device.CPU),
         mem_mb=fleet_memory_mb,
-        runtime=SETTINGS.site.within_limit(240),
+        runtime=minutes(240),
     params:
         # Settings without an effect on patch files are left out of it.
         settings=SETTINGS.patches.of_extraction().as_params(),
@@ -98,7 +98,7 @@ rule join_cohort:
     resources:
         **at_site(Device.CPU),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=SETTINGS.site.within_limit(30),
+        runtime=minutes(30),
     params:
         settings=SETTINGS.patches.as_params(),
         fleet=without_replanning(SETTINGS.fleet),

@@ -36,7 +36,7 @@ rule train_model:
         mem_mb=lambda wildcards, attempt: 8000
         * SETTINGS.training.processes_per_node
         * attempt,
-        runtime=lambda wildcards, attempt: SETTINGS.site.within_limit(720 * attempt),
+        runtime=minutes(720),
     params:
         folder=subpath(output.metrics, parent=True),
         slides=lambda wildcards, input, threads: (
@@ -110,7 +110,7 @@ rule export_model:
     resources:
         **at_site(Device.CPU),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=SETTINGS.site.within_limit(30),
+        runtime=minutes(30),
     params:
         folder="results/export/{run}",
         formats=FORMATS,
@@ -136,7 +136,7 @@ rule check_parity:
     resources:
         **at_site(SETTINGS.parity.device),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=SETTINGS.site.within_limit(30),
+        runtime=minutes(30),
     params:
         folder=subpath(output.parity, parent=True),
         settings=SETTINGS.parity.as_params(),

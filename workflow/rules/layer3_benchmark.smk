@@ -31,7 +31,7 @@ rule benchmark_engine:
     resources:
         **at_site(SETTINGS.benchmark.device),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=SETTINGS.site.within_limit(SETTINGS.benchmark.runtime_min),
+        runtime=minutes(SETTINGS.benchmark.runtime_min),
     params:
         folder=subpath(input.parity, parent=True),
         settings=SETTINGS.benchmark.as_params(),
@@ -72,7 +72,7 @@ rule prepare_workload:
     resources:
         **at_site(Device.CPU),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=SETTINGS.site.within_limit(120),
+        runtime=minutes(120),
     params:
         settings=lambda wildcards: SETTINGS.workloads.of_input(
             wildcards.case
@@ -95,7 +95,7 @@ rule export_workload:
     resources:
         **at_site(Device.CPU),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=SETTINGS.site.within_limit(30),
+        runtime=minutes(30),
     params:
         engines=ENGINES,
         opset=SETTINGS.export.opset,
@@ -126,7 +126,7 @@ rule time_workload:
     resources:
         **at_site(SETTINGS.benchmark.device),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=SETTINGS.site.within_limit(480),
+        runtime=minutes(480),
     params:
         folder=subpath(input.prepared, parent=True),
         limit=lambda wildcards: SETTINGS.parity.limits.of(wildcards.precision),

@@ -21,7 +21,7 @@ rule explain_patches:
     resources:
         **at_site(Device.CPU),
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=SETTINGS.site.within_limit(60),
+        runtime=minutes(60),
     params:
         metric=SETTINGS.export.metric.value,
         settings=SETTINGS.interpret.as_params(),

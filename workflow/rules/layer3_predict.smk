@@ -37,7 +37,7 @@ rule predict_slides:
     resources:
         **at_site(SETTINGS.predict.device),
         mem_mb=fleet_memory_mb,
-        runtime=SETTINGS.site.within_limit(240),
+        runtime=minutes(240),
     params:
         folder=subpath(input.parity, parent=True),
         settings=SETTINGS.predict.as_params(),

@@ -43,7 +43,7 @@ rule build_report:
     resources:
         **at_site(Device.CPU),
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=SETTINGS.site.within_limit(30),
+        runtime=minutes(30),
     params:
         study=SETTINGS.study,
         # What jobs cost is known after them, and no input: the end of the run renews the section.

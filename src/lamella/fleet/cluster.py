@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, KilledWorker, LocalCluster
 
+from lamella.fleet.lost_workers import told_by_dask
 from lamella.fleet.scratch import SCRATCH_VARIABLE, site_scratch
 from lamella.fleet.settings import ClusterKind, FleetSettings
 from lamella.slurm.settings import SiteSettings
@@ -42,6 +43,10 @@ class Crew:
 
     def check(self) -> None:
         """Raise when there will be no workers."""
+
+    def why_lost(self, lost: KilledWorker) -> str:
+        """Return why a worker was killed, in a few words; nothing where nobody knows."""
+        return told_by_dask(self.client, lost)
 
 
 @contextmanager

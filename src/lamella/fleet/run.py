@@ -191,7 +191,7 @@ def _work_off(
         for task in suspects:
             result = _alone(crew, stage, job, task)
             progress.slide_ended(failed=isinstance(result, BaseException))
-            yield task, _verdict(result, task, settings)
+            yield task, _verdict(crew, result, task, settings)
         progress.stop()
 
 
@@ -268,14 +268,15 @@ def _result(future: Future[Any]) -> _Result:
     return result
 
 
-def _verdict(result: _Result, task: SlideTask, settings: FleetSettings) -> _Result:
+def _verdict(crew: Crew, result: _Result, task: SlideTask, settings: FleetSettings) -> _Result:
     if not isinstance(result, KilledWorker):
         return result
+    reason = crew.why_lost(result)
     return WorkerLostError(
         f"its worker process was killed {2 * settings.attempts} times, half of them with no other "
-        "slide at work",
+        "slide at work" + (f" ({reason})" if reason else ""),
         task.slide,
-        "Look for out-of-memory kills; raise `fleet.worker_memory_mib` and run `lamella retry`, "
+        "If it was out of memory, raise `fleet.worker_memory_mib` and run `lamella retry`; "
         "or leave the slide out",
     )
 

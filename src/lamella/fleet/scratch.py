@@ -20,15 +20,17 @@ def site_scratch(site: SiteSettings) -> Path | None:
     """Return the site's scratch folder on this machine; ``None``: where the system has its own.
 
     Raises:
-        SettingsError: it is not here.
+        SettingsError: it is not here, and cannot be made.
     """
     if site.scratch is None:
         return None
     folder = Path(os.path.expandvars(site.scratch))
-    if not folder.is_dir():
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise SettingsError(
-            f"there is no folder {folder} on this machine",
+            f"there is no folder {folder} on this machine, and none can be made ({error.strerror})",
             "site.scratch",
             "Name a folder that every node has, or leave it null",
-        )
+        ) from error
     return folder

@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from distributed import Client
+from distributed import Client, KilledWorker
 from distributed.deploy.adaptive import Adaptive
 
 from lamella.errors import SettingsError, SlurmError
 from lamella.fleet.cluster import Crew
 from lamella.fleet.keys import stage_keys
+from lamella.fleet.lost_workers import told_by_slurm
 from lamella.fleet.scratch import SCRATCH_VARIABLE
 from lamella.fleet.settings import LIFETIME_SHARE, FleetSettings, WorkerJobShape
 from lamella.fleet.worker_jobs import RENEW_S, Keeper, WorkerJobs
@@ -41,9 +42,12 @@ _LINE_S = 60.0
 class SlurmCrew(Crew):
     """Workers that are SLURM jobs."""
 
-    def __init__(self, client: Client, count: int, cluster: WorkerJobs, limit_s: float) -> None:
+    def __init__(
+        self, client: Client, count: int, cluster: WorkerJobs, limit_s: float, logs: Path
+    ) -> None:
         super().__init__(client, count)
         self._cluster = cluster
+        self._logs = logs
         self._limit_s = limit_s
         self._last_seen = self._last_line = time.monotonic()
 
@@ -84,6 +88,10 @@ class SlurmCrew(Crew):
                 "Look at `squeue --me` and `sinfo`; raise the limit, or ask for less "
                 "(`fleet.workers_per_job`, `site.walltime_min`); finished slides are kept",
             )
+
+    def why_lost(self, lost: KilledWorker) -> str:
+        """Return why a worker was killed, or where to look."""
+        return super().why_lost(lost) or told_by_slurm(self._logs, lost)
 
     def _waits(self) -> str:
         waiting = self._cluster.waiting
@@ -126,7 +134,7 @@ def slurm_workers(
             logging.getLogger(Adaptive.__module__).setLevel(logging.WARNING)
             cluster.adapt(Adaptive=Keeper, interval=f"{RENEW_S}s")
             _log_start(cluster, jobs, name, logs)
-            crew = SlurmCrew(client, jobs.workers, cluster, settings.queue_limit_min * 60)
+            crew = SlurmCrew(client, jobs.workers, cluster, settings.queue_limit_min * 60, logs)
             crew.await_first()
             yield crew
     finally:

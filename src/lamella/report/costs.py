@@ -12,6 +12,7 @@ from lamella.slurm.rule_costs import (
     RuleCost,
     by_rule,
     cost_lines,
+    known_sum,
     write_rule_costs,
 )
 from lamella.tracking.workflow import (
@@ -89,10 +90,13 @@ def _metrics(rules: Sequence[RuleCost]) -> dict[str, float]:
         name = f"jobs/{rule.rule.replace(' (workers)', ' workers')}"
         figures[f"{name}/node_hours"] = rule.node_hours
         figures[f"{name}/core_hours"] = rule.core_hours
-        figures[f"{name}/gpu_hours"] = rule.gpu_hours
         figures[f"{name}/failed_attempts"] = rule.failed
         if rule.cpu_efficiency is not None:
             figures[f"{name}/cpu_efficiency"] = rule.cpu_efficiency
+        if rule.gpu_hours is not None:
+            figures[f"{name}/gpu_hours"] = rule.gpu_hours
     for key in ("node_hours", "core_hours", "gpu_hours"):
-        figures[f"jobs/all/{key}"] = sum(getattr(rule, key) for rule in rules)
+        total = known_sum(getattr(rule, key) for rule in rules)
+        if total is not None:
+            figures[f"jobs/all/{key}"] = total
     return figures

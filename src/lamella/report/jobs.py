@@ -8,7 +8,7 @@ from pathlib import Path
 from lamella.charts import bar
 from lamella.report.template import template
 from lamella.slurm.cost_table import JobCost
-from lamella.slurm.rule_costs import by_rule
+from lamella.slurm.rule_costs import by_rule, known_sum
 from lamella.stores.atomic import write_text
 
 PAGE = Path("report/index.html")
@@ -29,8 +29,10 @@ def jobs_html(costs: Sequence[JobCost], *, most: int = MOST_JOBS) -> str:
     """
     by_worth = sorted(enumerate(costs), key=lambda item: (not item[1].is_failed, -item[0]))[:most]
     shown = [cost for _, cost in sorted(by_worth, key=lambda item: item[0])]
+    rules = by_rule(costs)
     return template("jobs.html").render(
-        rules=by_rule(costs),
+        rules=rules,
+        gpu_hours=known_sum(rule.gpu_hours for rule in rules),
         shown=shown,
         left_out=len(costs) - len(shown),
         sources=_sources(costs),

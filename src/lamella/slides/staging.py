@@ -4,7 +4,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lamella.errors import LamellaError
@@ -33,8 +33,8 @@ def staged(slide: Path, *, limit_bytes: int) -> Iterator[Path]:
     if not limit_bytes or scratch is None:
         yield slide
         return
-    with tempfile.TemporaryDirectory(prefix="slide-", dir=scratch) as folder:
-        copy = _copied(slide, Path(folder), limit_bytes)
+    with ExitStack() as until_read:
+        copy = _copied(slide, scratch, limit_bytes, until_read)
         if copy is None:
             yield slide
             return
@@ -46,24 +46,26 @@ def staged(slide: Path, *, limit_bytes: int) -> Iterator[Path]:
             raise type(error)(error.what, where, error.remedy) from error
 
 
-def _copied(slide: Path, folder: Path, limit_bytes: int) -> Path | None:
+def _copied(slide: Path, scratch: Path, limit_bytes: int, until_read: ExitStack) -> Path | None:
     try:
-        reason = _reason_against(slide, folder, limit_bytes)
+        reason = _reason_against(slide, scratch, limit_bytes)
         if reason is None:
-            return Path(shutil.copyfile(slide, folder / slide.name))
+            made = tempfile.TemporaryDirectory(prefix="slide-", dir=scratch)
+            return shutil.copyfile(slide, Path(until_read.enter_context(made)) / slide.name)
     except OSError as error:
         reason = f"the copy failed: {error.strerror}"
-        (folder / slide.name).unlink(missing_ok=True)
+        # Half of it may be there.
+        until_read.close()
     logger.warning("%s is read where it is: %s", slide, reason)
     return None
 
 
-def _reason_against(slide: Path, folder: Path, limit_bytes: int) -> str | None:
+def _reason_against(slide: Path, scratch: Path, limit_bytes: int) -> str | None:
     if slide.suffix.lower() not in _SINGLE_FILES or _SEVERAL_FILES in slide.name.lower():
         return "its format may have several files"
-    size, free = slide.stat().st_size, shutil.disk_usage(folder).free
+    size, free = slide.stat().st_size, shutil.disk_usage(scratch).free
     if size > limit_bytes:
         return f"it has {size / 2**30:.1f} GiB, and `fleet.stage_gib` is {limit_bytes / 2**30:g}"
     if size > free:
-        return f"it has {size / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free in {folder}"
+        return f"it has {size / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free in {scratch}"
     return None

@@ -66,9 +66,9 @@ class JobCost:
         return self.job.wall_s * self.job.cores / 3600
 
     @property
-    def gpu_hours(self) -> float:
-        """Hours on the clock times GPUs."""
-        return self.job.wall_s * self.job.gpus / 3600
+    def gpu_hours(self) -> float | None:
+        """Hours on the clock times GPUs; ``None`` where their number is not known."""
+        return None if self.job.gpus is None else self.job.wall_s * self.job.gpus / 3600
 
     @property
     def cpu_efficiency(self) -> float | None:
@@ -110,7 +110,7 @@ def _row(cost: JobCost) -> dict[str, object]:
         "asked_mib": written(job.asked_mib, ".0f"),
         "node_hours": f"{cost.node_hours:.4f}",
         "core_hours": f"{cost.core_hours:.4f}",
-        "gpu_hours": f"{cost.gpu_hours:.4f}",
+        "gpu_hours": written(cost.gpu_hours, ".4f"),
         "submitted": _moment(job.submitted_s or None),
         "ended": _moment(job.ended_s),
         "exit_code": job.exit_code,
@@ -139,7 +139,7 @@ def _read_row(row: Row) -> JobCost:
         cpu_s=known_number(row["cpu_s"]),
         max_rss_mib=known_number(row["max_rss_mib"]),
         asked_mib=known_number(row["asked_mib"]),
-        gpus=int(row["gpus"]),
+        gpus=int(row["gpus"]) if row["gpus"] else None,
         source=Source(row["source"]),
         measured=Source(row["measured"]),
     )

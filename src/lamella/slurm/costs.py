@@ -110,7 +110,8 @@ def _asked(since_s: float) -> list[Attempt]:
     since = datetime.fromtimestamp(since_s).astimezone().strftime("%Y-%m-%dT%H:%M:%S")
     words = ("--parsable2", "--duplicates", "--units=K", f"--starttime={since}")
     try:
-        return read_accounting(ask("sacct", *words, f"--format={','.join(ACCOUNTING_FIELDS)}"))
+        said = ask("sacct", *words, f"--format={','.join(ACCOUNTING_FIELDS)}")
+        return read_accounting(said, counts_gpus=_counts_gpus())
     except SlurmError as error:
         logger.info("no accounting: %s Recent jobs only, by scontrol", _one_line(error))
     try:
@@ -118,6 +119,17 @@ def _asked(since_s: float) -> list[Attempt]:
     except SlurmError as error:
         logger.warning("%s", _one_line(error))
         return []
+
+
+def _counts_gpus() -> bool:
+    """Return whether the accounting counts GPUs, which a site has to ask it for."""
+    try:
+        settings = ask("scontrol", "show", "config")
+    except SlurmError as error:
+        logger.warning("%s Whether GPUs are counted is not known", _one_line(error))
+        return False
+    counted = re.search(r"^AccountingStorageTRES\s*=(.*)$", settings, re.MULTILINE)
+    return counted is not None and "gres/gpu" in counted[1]
 
 
 def _one_line(error: SlurmError) -> str:
@@ -152,7 +164,7 @@ def _forgotten(number: str, log: _Log) -> Attempt:
         cpu_s=None,
         max_rss_mib=None,
         asked_mib=None,
-        gpus=0,
+        gpus=None,
         source=Source.LOG,
         measured=Source.NOBODY,
     )

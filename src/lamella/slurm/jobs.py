@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from lamella.errors import SlurmError
@@ -54,7 +54,7 @@ class Attempt:
         cpu_s: Processor time used, all cores; ``None``: not known.
         max_rss_mib: Most memory seen on a node; ``None``: not known.
         asked_mib: Memory asked for on each node; ``None``: not known.
-        gpus: GPUs that it had, on all nodes.
+        gpus: GPUs that it had, on all nodes; ``None``: not known.
         source: Who says so.
         measured: Who says what it used: processor time and memory.
     """
@@ -76,7 +76,7 @@ class Attempt:
     cpu_s: float | None
     max_rss_mib: float | None
     asked_mib: float | None
-    gpus: int
+    gpus: int | None
     source: Source
     measured: Source
 
@@ -99,19 +99,22 @@ class _Lines:
     steps: list[Mapping[str, str]] = field(default_factory=list)
 
 
-def read_accounting(answer: str) -> list[Attempt]:
+def read_accounting(answer: str, *, counts_gpus: bool) -> list[Attempt]:
     """Return the attempts that ``sacct --parsable2 --duplicates --units=K`` speaks of.
 
     Args:
         answer: Its answer with a header, of ``ACCOUNTING_FIELDS``.
+        counts_gpus: Whether this site's accounting counts GPUs; where it does not, nobody knows
+            how many a job had.
 
     Raises:
         SlurmError: it is something else.
     """
     try:
-        return [_accounted(lines.job, lines.steps) for lines in _grouped(_table(answer))]
+        found = [_accounted(lines.job, lines.steps) for lines in _grouped(_table(answer))]
     except ValueError as error:
         raise _not_understood("sacct", str(error)) from error
+    return found if counts_gpus else [replace(each, gpus=each.gpus or None) for each in found]
 
 
 def _table(answer: str) -> Iterator[Mapping[str, str]]:

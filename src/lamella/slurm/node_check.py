@@ -10,6 +10,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,7 +31,7 @@ def main() -> None:
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--container", type=Path)
     options = parser.parse_args()
-    scratch = options.scratch or Path(tempfile.gettempdir())
+    scratch = Path(os.path.expandvars(options.scratch or tempfile.gettempdir()))
     found = {
         "node": os.environ.get("SLURMD_NODENAME", os.uname().nodename),
         "openslide": _openslide(),
@@ -51,11 +53,28 @@ def _openslide() -> str:
 
 def _free_gib(folder: Path) -> float | None:
     """Return the free space of a folder in GiB; ``None`` where nothing can be written there."""
+    if "$" in str(folder):
+        # A variable that this node does not have.
+        return None
     try:
-        with tempfile.TemporaryFile(dir=folder):
+        with _made(folder), tempfile.TemporaryFile(dir=folder):
             return shutil.disk_usage(folder).free / 2**30
     except OSError:
         return None
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder that is missing, as jobs do, for the time of a block."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for each in missing:
+            # A job may have begun to use it.
+            with suppress(OSError):
+                each.rmdir()
 
 
 def _submits() -> bool:

@@ -78,7 +78,7 @@ def reason_of(attempt: Attempt, log: Path | None) -> str:
     """
     if attempt.is_complete or not attempt.is_over:
         return ""
-    said = _tail(log) if log is not None else ""
+    said = tail_of(log) if log is not None else ""
     cause = cause_of(attempt.state, said)
     if cause is Cause.OUT_OF_MEMORY:
         return "out of memory" + _of_asked(attempt)
@@ -120,7 +120,8 @@ def _user(number: str) -> str:
         return f"user {number}"
 
 
-def _tail(log: Path) -> str:
+def tail_of(log: Path) -> str:
+    """Return the end of a log, in which a job's last words stand."""
     with log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - _TAIL_BYTES))
         return stream.read().decode(errors="replace")

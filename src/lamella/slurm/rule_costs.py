@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.slurm.cost_table import JobCost
+from lamella.slurm.settings import JOB_OVERHEAD_MIB
 from lamella.stores.tables import write_table, written
 
 RULES_TABLE = Path("jobs/rules.tsv")
@@ -32,6 +33,9 @@ _CORES = {
     "check_parity": "`parity.threads`",
 }
 _MEMORY = dict.fromkeys(_FLEET_STAGES, "`fleet.worker_memory_mib`")
+_BESIDE_MIB = dict.fromkeys(_FLEET_STAGES, 1000)
+"""Memory of a job beside that of its workers; `fleet_memory_mb` of the workflow says so."""
+
 _WHOLE_NODE = {"benchmark_engine"}
 """Rules that want a node for themselves and leave most of it idle on purpose."""
 
@@ -74,9 +78,9 @@ class RuleCost:
         return sum(cost.core_hours for cost in self.costs)
 
     @property
-    def gpu_hours(self) -> float:
-        """Hours on the clock times GPUs."""
-        return sum(cost.gpu_hours for cost in self.costs)
+    def gpu_hours(self) -> float | None:
+        """Hours on the clock times GPUs, where their number is known; ``None``: nowhere."""
+        return known_sum(cost.gpu_hours for cost in self.costs)
 
     @property
     def cpu_efficiency(self) -> float | None:
@@ -132,8 +136,8 @@ def cost_lines(costs: Sequence[JobCost]) -> Iterator[str]:
     for rule in rules:
         yield (
             f"{rule.rule:{width}}  {rule.jobs:4}  {rule.failed:6}  {rule.node_hours:6.2f}"
-            f"  {rule.core_hours:6.2f}  {rule.gpu_hours:6.2f}  {_share(rule.cpu_efficiency):>8}"
-            f"  {_memory(rule)}"
+            f"  {rule.core_hours:6.2f}  {_hours(rule.gpu_hours):>6}"
+            f"  {_share(rule.cpu_efficiency):>8}  {_memory(rule)}"
         )
     for cost in costs:
         if cost.reason:
@@ -181,13 +185,35 @@ def _memory_hint(rule: str, costs: Sequence[JobCost]) -> Iterator[str]:
         return
     where = _memory_setting(rule)
     if asked >= LEAST_MEMORY_MIB and asked > FACTOR * used:
-        enough = max(500, 100 * math.ceil(1.3 * used / 100))
-        yield (
-            f"memory: {asked:.0f} MiB asked for on a node, {used:.0f} used at most;"
-            f" {where}: {enough} MiB in all would do"
-        )
+        enough = max(500, 100 * math.ceil(1.3 * max(_used_of_setting(rule, costs)) / 100))
+        if enough < max(_asked_by_setting(rule, costs)):
+            yield (
+                f"memory: {asked:.0f} MiB asked for on a node, {used:.0f} used at most;"
+                f" {where}: {enough} MiB would do"
+            )
     elif used > FACTOR * asked:
         yield f"memory: {used:.0f} MiB used on a node, {asked:.0f} asked for; ask by {where}"
+
+
+def _used_of_setting(rule: str, costs: Sequence[JobCost]) -> Iterator[float]:
+    """Yield what jobs used in MiB, of what the setting of their memory counts: a job, or a worker.
+
+    That a job has some use beside its workers is not taken off: so it is rather too much.
+    """
+    for cost in costs:
+        yield (cost.job.max_rss_mib or 0.0) / _workers(rule, cost)
+
+
+def _asked_by_setting(rule: str, costs: Sequence[JobCost]) -> Iterator[float]:
+    """Yield what the setting of their memory was when jobs were submitted, in MiB."""
+    beside = JOB_OVERHEAD_MIB if rule.endswith(_WORKERS) else _BESIDE_MIB.get(rule, 0)
+    for cost in costs:
+        yield ((cost.job.asked_mib or 0.0) - beside) / _workers(rule, cost)
+
+
+def _workers(rule: str, cost: JobCost) -> int:
+    """Return the number of workers of a job, which have a core each; 1 for one without."""
+    return max(1, cost.job.cores) if rule.removesuffix(_WORKERS) in _FLEET_STAGES else 1
 
 
 def _cores(rule: str, costs: Sequence[JobCost]) -> Iterator[str]:
@@ -224,7 +250,7 @@ def _row(rule: RuleCost) -> dict[str, object]:
         "wall_hours": f"{rule.wall_hours:.4f}",
         "node_hours": f"{rule.node_hours:.4f}",
         "core_hours": f"{rule.core_hours:.4f}",
-        "gpu_hours": f"{rule.gpu_hours:.4f}",
+        "gpu_hours": written(rule.gpu_hours, ".4f"),
         "cpu_efficiency": written(rule.cpu_efficiency, ".3f"),
         "max_rss_mib": written(rule.max_rss_mib, ".0f"),
         "asked_mib": written(rule.asked_mib, ".0f"),
@@ -237,8 +263,18 @@ def _most(values: Iterable[float | None]) -> float | None:
     return max(known) if known else None
 
 
+def known_sum(values: Iterable[float | None]) -> float | None:
+    """Return the sum of what is known; ``None`` where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
 def _name(cost: JobCost) -> str:
     return f"{cost.rule} {cost.wildcards}".strip()
+
+
+def _hours(hours: float | None) -> str:
+    return written(hours, ".2f") or "–"
 
 
 def _share(share: float | None) -> str:

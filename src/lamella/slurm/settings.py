@@ -7,6 +7,9 @@ from pydantic import Field
 
 from lamella.settings import Settings
 
+JOB_OVERHEAD_MIB = 512
+"""Memory of a job of workers beside that of its workers, in MiB."""
+
 
 class Launcher(StrEnum):
     """What starts the processes of a training."""
@@ -35,7 +38,8 @@ class SiteSettings(Settings):
     """Quality of service to ask for; absent: the account's own."""
 
     scratch: Path | None = None
-    """Folder on each node's own disk for what ends with a job; absent: `$TMPDIR`, else `/tmp`."""
+    """Folder on each node's own disk for what ends with a job; absent: `$TMPDIR`, else `/tmp`. May
+    hold variables of the node, as in `/scratch/$USER`; made where it is missing."""
 
     container: Path | None = None
     """Image that jobs run in, such as `/shared/lamella.sif`, see `containers/`; absent: in none."""

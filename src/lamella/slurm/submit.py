@@ -5,9 +5,10 @@ from pathlib import Path
 
 
 def have_submissions_wait(programs: Path) -> None:
-    """Put Lamella's ``sbatch`` and ``sacct`` before the real ones, for this process and its own.
+    """Put Lamella's ``sbatch``, ``squeue`` and ``sacct`` before the real ones.
 
-    Snakemake calls them by their names, and takes a refused submission for a failed job.
+    That is so for this process and those that it starts. Snakemake calls them by their names: it
+    takes a refused submission for a failed job, and waits for ever for one that SLURM holds.
 
     Args:
         programs: The folder ``scripts/slurm`` of the repository.

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -307,3 +308,24 @@ class Trainings:
 @pytest.fixture(scope="session")
 def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     return Trainings(tmp_path_factory.mktemp("cohort"))
+
+
+Mounted = Callable[[Path, str], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def mounted() -> Mounted:
+    """Return a block in which an empty file system stands in for a folder."""
+    return _mounted
+
+
+@contextmanager
+def _mounted(folder: Path, options: str) -> Iterator[None]:
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    if ended.returncode:
+        pytest.skip(f"no file system can be mounted: {ended.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

@@ -53,9 +53,13 @@ def test_first_site_is_written_and_the_missing_gpu_is_told(cluster, tmp_path):
 def test_site_that_is_there_is_asked_for_and_stays(cluster, tmp_path):
     (tmp_path / "config").mkdir()
     written = tmp_path / "config" / "site.yaml"
-    written.write_text("site: {partition: cpu}\n")
+    # A variable that only jobs have, and a folder that theirs would make.
+    disk = tmp_path / "disk"
+    written.write_text(f"site: {{partition: cpu, scratch: {disk}/$SLURM_JOB_USER}}\n")
     told = ask_doctor(cluster, tmp_path)
     assert (told.returncode, told.stderr) == (0, "")
+    assert f"ok    scratch on cpu1: {disk}/root, " in told.stdout
+    assert not disk.exists()
     assert "a job in gpu" not in told.stdout
     # The partition's own limit is an hour.
     assert "warn  site.limit_min: not there, but 60 min is the most" in told.stdout

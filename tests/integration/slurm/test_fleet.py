@@ -1,6 +1,7 @@
 """A stage whose workers are SLURM jobs."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,12 +15,13 @@ import yaml
 
 from lamella.drawing.cohort import draw_cohort
 from lamella.drawing.settings import DrawingSettings
-from lamella.fleet.manifest import Status, read_manifest
+from lamella.fleet.manifest import ManifestRow, Status, read_manifest
 from lamella.fleet.settings import ClusterKind, FleetSettings
 from lamella.patches.extract import extract_patches
 from lamella.patches.settings import PatchSettings
 from lamella.slides.settings import ReadingSettings
 from lamella.slurm.settings import SiteSettings
+from lamella.stores.tables import read_table
 from lamella.tissue.segment import segment_tissue
 from lamella.tissue.settings import TissueSettings
 
@@ -98,6 +100,33 @@ def test_worker_jobs_make_what_processes_of_this_machine_make(cluster, tmp_path)
     assert sorted(logs) == ["extract_patches", "segment_tissue"]
 
 
+@pytest.mark.faults
+@pytest.mark.usefixtures("inside")
+@pytest.mark.parametrize("free_kib", [0, 64])
+def test_slides_for_which_the_nodes_scratch_has_no_room_are_read_where_they_are(
+    cluster, tmp_path, mounted, free_kib
+):
+    draw_cohort(tmp_path / "drawn", DrawingSettings(slides=3, width_um=700, height_um=500))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    staging = FLEET.model_copy(update={"stage_slides": True})
+    with mounted(scratch, "size=1m"):
+        (scratch / "others").write_bytes(bytes(2**20 - free_kib * 2**10))
+        try:
+            site = SITE.model_copy(update={"scratch": scratch})
+            make_patches(tmp_path / "drawn/slides.tsv", tmp_path / "made", staging, site)
+        finally:
+            # A worker that still runs would keep it.
+            cluster.wait_until_empty()
+        assert [path.name for path in scratch.iterdir()] == ["others"]
+    rows = read_manifest(tmp_path / "made/patches/manifest.tsv")
+    assert [row.status for row in rows.values()] == [Status.DONE] * 3
+    (log,) = (tmp_path / "results/logs/slurm/fleet/extract_patches").glob("*.log")
+    for row in read_table(tmp_path / "drawn/slides.tsv"):
+        said = f"{tmp_path / 'drawn' / row['path']} is read where it is: it has 0.0 GiB, and 0.0"
+        assert said in log.read_text()
+
+
 class Stage:
     """A stub stage in a process of its own."""
 
@@ -111,6 +140,7 @@ class Stage:
         *share: str,
         site: SiteSettings = SITE,
         fleet: FleetSettings = FLEET,
+        **variables: str,
     ) -> None:
         words = [
             *(sys.executable, STAGE, self.folder, slides, seconds),
@@ -119,7 +149,7 @@ class Stage:
         self.process = subprocess.Popen(
             list(map(str, words)),
             cwd=self.folder,
-            env={**self.cluster.environment, "HOME": str(self.folder)},
+            env={**self.cluster.environment, "HOME": str(self.folder), **variables},
             stderr=subprocess.DEVNULL,
         )
 
@@ -142,8 +172,11 @@ class Stage:
     def end(self) -> int:
         return self.process.wait(timeout=120)
 
+    def rows(self) -> dict[str, ManifestRow]:
+        return read_manifest(self.folder / "manifest.tsv")
+
     def statuses(self) -> Counter[Status]:
-        return Counter(row.status for row in read_manifest(self.folder / "manifest.tsv").values())
+        return Counter(row.status for row in self.rows().values())
 
 
 @pytest.fixture
@@ -202,6 +235,25 @@ def test_preempted_worker_job_is_replaced_and_its_slides_are_done_again(cluster,
     preempt()
     assert_done_again(stage, job)
     assert cluster.facts(job)["JobState"] == "PREEMPTED"
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("eater", "reason"),
+    [
+        # Dask ends a worker before SLURM ends its job, but does not see what a worker has started.
+        ("worker", r"at last out of memory, with 1?\d\d\d of 768 MiB"),
+        ("child", r"at last SLURM job \d+ was out of memory"),
+    ],
+)
+def test_slide_that_is_too_large_for_its_worker_is_told_so(cluster, stage, eater, reason):
+    shape = {"max_workers": 1, "workers_per_job": 1, "worker_memory_mib": 768, "attempts": 1}
+    stage.start(3, 0.1, fleet=FLEET.model_copy(update=shape), STUB_EATER=eater)
+    assert stage.end() == 0, stage.log()
+    assert stage.statuses() == {Status.DONE: 2, Status.FAILED: 1}
+    said = stage.rows()["0"].error
+    assert re.search(rf"killed 2 times, .* at work \({reason}\)\. If it was out", said), said
+    cluster.wait_until_empty()
 
 
 @pytest.mark.faults

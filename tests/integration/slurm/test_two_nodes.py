@@ -86,6 +86,26 @@ def test_two_nodes_train_the_same_network_as_two_local_processes(
     assert is_same(tmp_path, results)
 
 
+@pytest.mark.faults
+def test_two_tasks_on_one_node_train_the_same_network_as_two_nodes_and_two_local_processes(
+    cluster, trainings, tmp_path, local
+):
+    backend, results = local
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    on_one = trainings.write(one, shlex.join(trainings.command(one, backend, nodes=1)))
+    shape = ("--nodes=1", "--ntasks-per-node=2", "--mem=5000")
+    job = cluster.submit(on_one, *shape)
+    assert cluster.wait(job) == "0:0", (one / "log").read_text()
+    facts = cluster.facts(job)
+    assert (facts["NodeList"], facts["NumTasks"]) == ("cpu1", "2")
+    job = cluster.submit(trainings.script(two, backend))
+    assert cluster.wait(job) == "0:0", (two / "log").read_text()
+    assert is_same(one, two)
+    assert is_same(one, results)
+
+
 @each_launcher
 @pytest.mark.parametrize("local", [Backend.HOROVOD], indirect=True)
 def test_signal_before_the_time_limit_queues_the_job_again_and_it_ends_in_the_same_bits(

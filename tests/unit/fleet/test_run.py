@@ -2,9 +2,11 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,6 +44,9 @@ def work(job: Job) -> int:
         raise ZeroDivisionError("oops")
     if job.fault == "killed" or (job.fault == "killed once" and _first_call(job)):
         os.kill(os.getpid(), signal.SIGKILL)
+    if job.fault == "hungry":
+        eaten = b"x" * (600 * 2**20)
+        time.sleep(len(eaten))
     write_text(job.output, f"{job.fingerprint} {job.n}")
     return job.n
 
@@ -71,9 +76,11 @@ def task(folder: Path, slide: str, fingerprint: str = "f1", **job: object) -> Sl
     return SlideTask(slide, 1, output, fingerprint, Job(output, fingerprint, **job))  # type: ignore[arg-type]
 
 
-def run(folder: Path, *plan: SlideTask | ManifestRow) -> dict[str, ManifestRow]:
+def run(
+    folder: Path, *plan: SlideTask | ManifestRow, settings: FleetSettings = FLEET
+) -> dict[str, ManifestRow]:
     manifest = folder / "manifest.tsv"
-    run_stage("stage", work, plan, manifest=manifest, stored=stored, settings=FLEET)
+    run_stage("stage", work, plan, manifest=manifest, stored=stored, settings=settings)
     return read_manifest(manifest)
 
 
@@ -106,6 +113,15 @@ def test_bad_slides_are_quarantined_and_the_others_are_done(tmp_path: Path) -> N
     assert (rows["earlier"].error, rows["earlier"].stage) == ("why", "first")
     assert rows["a"].path == "out/a.txt"
     assert calls(folder).count("unlucky") == 2
+
+
+def test_slide_whose_worker_needs_too_much_memory_is_told_so(tmp_path: Path) -> None:
+    once = FLEET.model_copy(update={"attempts": 1})
+    rows = run(tmp_path, task(tmp_path / "out", "large", fault="hungry"), settings=once)
+    said = (
+        r"killed 2 times, .* at work \(at last out of memory, with [4-9]\d\d of 512 MiB\)\. If it"
+    )
+    assert re.search(said, rows["large"].error)
 
 
 def test_only_what_changed_is_done_again(tmp_path: Path) -> None:

@@ -35,8 +35,12 @@ def test_interface_that_this_machine_has_not_is_refused_before_anything_starts()
         pass
 
 
-def test_scratch_of_the_site_is_expanded_and_must_be_there(tmp_path, monkeypatch):
+def test_scratch_of_the_site_is_expanded_and_made_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("DISK", str(tmp_path))
     assert site_scratch(SiteSettings(scratch="$DISK")) == tmp_path
-    with pytest.raises(SettingsError, match=r"site\.scratch: there is no folder .*/none"):
-        site_scratch(SiteSettings(scratch="$DISK/none"))
+    assert site_scratch(SiteSettings(scratch="$DISK/ann")) == tmp_path / "ann"
+    assert (tmp_path / "ann").is_dir()
+    (tmp_path / "file").touch()
+    refused = r"site\.scratch: there is no folder .*/file on this machine, and none can be made \("
+    with pytest.raises(SettingsError, match=refused):
+        site_scratch(SiteSettings(scratch="$DISK/file"))

@@ -93,9 +93,15 @@ def test_failed_attempts_have_a_row_even_where_there_are_too_many_jobs():
 
 def test_figures_that_are_not_known_are_dashes():
     unknown = replace(
-        GOOD, cpu_s=None, max_rss_mib=None, asked_mib=None, limit_s=None, source=Source.LOG
+        GOOD,
+        cpu_s=None,
+        max_rss_mib=None,
+        asked_mib=None,
+        limit_s=None,
+        gpus=None,
+        source=Source.LOG,
     )
-    assert jobs_html([JobCost("a", "", unknown)]).count(">–<") == 7
+    assert jobs_html([JobCost("a", "", unknown)]).count(">–<") == 10
 
 
 def test_there_may_be_no_page(tmp_path):

@@ -1,6 +1,11 @@
 """Slides that are copied to the node's own disk while they are read."""
 
+import os
+import re
 import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +27,22 @@ def scratch(tmp_path, monkeypatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("LAMELLA_SCRATCH", str(folder))
     return folder
+
+
+@contextmanager
+def _no_large_file() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ENOUGH // 2, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.fixture
+def no_large_file() -> AbstractContextManager[None]:
+    """Return a block in which no file becomes as large as half a slide."""
+    return _no_large_file()
 
 
 def slide(folder: Path, name: str = "a.svs") -> Path:
@@ -53,6 +74,30 @@ def test_slide_above_the_limit_is_read_where_it_is(tmp_path, scratch, caplog):
     assert list(scratch.iterdir()) == []
 
 
+def test_slide_for_which_there_is_no_room_is_read_where_it_is(
+    tmp_path, scratch, caplog, no_large_file
+):
+    path = slide(tmp_path)
+    # It has holes, and takes no room itself.
+    os.truncate(path, shutil.disk_usage(scratch).free + 64 * 2**30)
+    with no_large_file, staged(path, limit_bytes=path.stat().st_size) as found:
+        assert found == path
+    assert re.search(
+        rf"{path} is read where it is: it has .* GiB, and .* GiB are free", caplog.text
+    )
+    assert list(scratch.iterdir()) == []
+
+
+def test_scratch_in_which_no_folder_can_be_made_leaves_the_slide_where_it_is(
+    tmp_path, scratch, caplog
+):
+    path = slide(tmp_path)
+    scratch.rmdir()
+    with staged(path, limit_bytes=ENOUGH) as found:
+        assert found == path
+    assert f"{path} is read where it is: the copy failed: No such file" in caplog.text
+
+
 def test_without_staging_nothing_is_copied_or_said(tmp_path, scratch, caplog):
     with staged(slide(tmp_path), limit_bytes=0) as found:
         assert found == tmp_path / "a.svs"
@@ -60,17 +105,12 @@ def test_without_staging_nothing_is_copied_or_said(tmp_path, scratch, caplog):
 
 
 def test_copy_that_breaks_off_half_way_is_removed_and_the_slide_read_where_it_is(
-    tmp_path, scratch, caplog
+    tmp_path, scratch, caplog, no_large_file
 ):
     path = slide(tmp_path)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (ENOUGH // 2, limits[1]))
-    try:
-        with staged(path, limit_bytes=ENOUGH) as found:
-            assert found == path
-            assert [each for each in scratch.rglob("*") if each.is_file()] == []
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with no_large_file, staged(path, limit_bytes=ENOUGH) as found:
+        assert found == path
+        assert [each for each in scratch.rglob("*") if each.is_file()] == []
     assert "the copy failed: File too large" in caplog.text
 
 

@@ -19,9 +19,13 @@ def controller() -> str:
 
 @pytest.fixture
 def slurm_says(tmp_path, monkeypatch):
-    """Give the programs of SLURM, by name, an answer; with ``None`` they fail."""
+    """Give the programs of SLURM, by name, an answer; with ``None`` they fail.
+
+    ``config`` is what ``scontrol show config`` answers; GPUs are counted unless it is given.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
+    (folder / "config.txt").write_text("AccountingStorageTRES   = cpu,mem,billing,gres/gpu\n")
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
     def say(**answers):
@@ -29,6 +33,8 @@ def slurm_says(tmp_path, monkeypatch):
             (folder / f"{name}.txt").write_text(answer or "")
             failing = "echo 'Slurm accounting storage is disabled' >&2; exit 1"
             body = failing if answer is None else f"cat {folder}/{name}.txt"
+            if name == "scontrol":
+                body = f"[ $2 = config ] && exec cat {folder}/config.txt\n{body}"
             (folder / name).write_text(f"#!/bin/sh\n{body}\n")
             (folder / name).chmod(0o755)
 

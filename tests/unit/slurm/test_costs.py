@@ -74,6 +74,21 @@ def test_hours_are_those_of_nodes_cores_and_gpus(root):
     assert costs["1", "COMPLETED"].cpu_efficiency == pytest.approx(5.15 / (6 * 2))
 
 
+def test_gpu_hours_are_not_known_where_the_accounting_counts_no_gpus(
+    root, accounting, slurm_says, capsys
+):
+    uncounted = accounting.replace("/study", str(root.parent)).replace("gres/gpu=1,", "")
+    slurm_says(sacct=uncounted, config="AccountingStorageTRES   = cpu,mem,billing\n")
+    assert {cost.gpu_hours for cost in renew_costs(root)} == {None}
+    assert {cost.gpu_hours for cost in read_costs(root)} == {None}
+    assert main(["costs", str(root)]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("gpu "))
+    # Jobs, failed ones, hours of nodes, cores and GPUs.
+    assert line.split()[1:6] == ["1", "0", "0.00", "0.00", "–"]
+    (row,) = (row for row in read_table(root / "jobs/rules.tsv") if row["rule"] == "gpu")
+    assert row["gpu_hours"] == ""
+
+
 def test_table_is_read_back_as_it_was_written(root):
     costs = renew_costs(root)
     again = read_costs(root)

@@ -15,7 +15,7 @@ def states(attempts):
 
 
 def test_every_attempt_of_the_accounting_is_read_with_how_it_ended(accounting):
-    assert states(read_accounting(accounting)) == [
+    assert states(read_accounting(accounting, counts_gpus=True)) == [
         ("1", "COMPLETED"),
         ("2", "FAILED"),
         ("3", "TIMEOUT"),
@@ -31,7 +31,7 @@ def test_every_attempt_of_the_accounting_is_read_with_how_it_ended(accounting):
 
 
 def test_memory_is_that_of_the_batch_step_and_the_largest_step_beside_it(accounting):
-    first = read_accounting(accounting)[0]
+    first = read_accounting(accounting, counts_gpus=True)[0]
     assert first.max_rss_mib == pytest.approx((4276 + 132117) / 1024)
     assert (first.asked_mib, first.cpu_s, first.cores) == (500.0, 5.15, 2)
     assert (first.wall_s, first.limit_s, first.nodes) == (6.0, 60.0, "cpu1")
@@ -39,7 +39,7 @@ def test_memory_is_that_of_the_batch_step_and_the_largest_step_beside_it(account
 
 
 def test_memory_asked_for_two_nodes_is_that_of_each(accounting):
-    two = next(each for each in read_accounting(accounting) if each.number == "7")
+    two = next(each for each in read_accounting(accounting, counts_gpus=True) if each.number == "7")
     assert (two.nodes, two.node_count, two.cores) == ("cpu[1-2]", 2, 2)
     assert two.asked_mib == 700.0
     assert two.max_rss_mib == pytest.approx((4648 + 101476) / 1024)
@@ -48,27 +48,36 @@ def test_memory_asked_for_two_nodes_is_that_of_each(accounting):
 def test_tasks_that_share_a_node_share_its_memory(accounting):
     # The same step with both tasks on one node.
     crowded = accounting.replace("7||cpu[1-2]|2|2|2|", "7||cpu1|1|2|2|")
-    two = next(each for each in read_accounting(crowded) if each.number == "7")
+    two = next(each for each in read_accounting(crowded, counts_gpus=True) if each.number == "7")
     assert two.max_rss_mib == pytest.approx((4648 + 2 * 101476) / 1024)
 
 
 def test_job_on_a_gpu_has_its_gpus_and_who_cancelled_a_job_is_known(accounting):
-    jobs = {each.number: each for each in read_accounting(accounting)}
+    jobs = {each.number: each for each in read_accounting(accounting, counts_gpus=True)}
     assert {number: job.gpus for number, job in jobs.items() if job.gpus} == {"8": 1}
     assert {number: job.ended_by for number, job in jobs.items() if job.ended_by} == {"4": "0"}
 
 
+def test_gpus_that_the_accounting_does_not_count_are_not_known(accounting):
+    uncounted = accounting.replace("gres/gpu=1,", "")
+    assert uncounted != accounting
+    assert {each.gpus for each in read_accounting(uncounted, counts_gpus=False)} == {None}
+    assert {each.gpus for each in read_accounting(uncounted, counts_gpus=True)} == {0}
+
+
 @pytest.mark.parametrize("state", ["PENDING", "RUNNING", "COMPLETING", "SIGNALING", "SUSPENDED"])
 def test_job_that_is_still_there_has_not_ended(accounting, state):
-    first = read_accounting(accounting.replace("lamella_u1|COMPLETED", f"lamella_u1|{state}"))[0]
+    first = read_accounting(
+        accounting.replace("lamella_u1|COMPLETED", f"lamella_u1|{state}"), counts_gpus=True
+    )[0]
     assert not first.is_over
     assert not first.is_complete
-    assert read_accounting(accounting)[0].is_over
+    assert read_accounting(accounting, counts_gpus=True)[0].is_over
 
 
 def test_a_comment_may_hold_the_separator(accounting):
     odd = accounting.replace("rule_good", "rule_a|b")
-    assert read_accounting(odd)[0].comment == "rule_a|b"
+    assert read_accounting(odd, counts_gpus=True)[0].comment == "rule_a|b"
 
 
 def test_controller_knows_how_jobs_ended_but_not_what_they_used(controller):
@@ -114,11 +123,11 @@ def test_gpus_are_counted_once(resources, gpus):
 @pytest.mark.parametrize("answer", ["", "Slurm accounting storage is disabled\n"])
 def test_another_answer_is_refused(answer):
     with pytest.raises(SlurmError, match=r"sacct: SLURM's answer is not understood"):
-        read_accounting(answer)
+        read_accounting(answer, counts_gpus=True)
 
 
 def test_an_answer_of_odd_figures_is_refused(accounting, controller):
     with pytest.raises(SlurmError, match="not understood"):
-        read_accounting(accounting.replace("|1795649066|", "|yesterday|"))
+        read_accounting(accounting.replace("|1795649066|", "|yesterday|"), counts_gpus=True)
     with pytest.raises(SlurmError, match="not understood"):
         read_controller(controller.replace("RunTime=", "Ran="))

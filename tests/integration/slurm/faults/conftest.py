@@ -3,8 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -177,24 +176,3 @@ def study(cluster, trainings, tmp_path) -> Iterator[Study]:
     made = Study(tmp_path, cluster, trainings)
     yield made
     made.end()
-
-
-Mounted = Callable[[Path, str], AbstractContextManager[None]]
-
-
-@pytest.fixture
-def mounted() -> Mounted:
-    """Return a block in which an empty file system stands in for a folder."""
-    return _mounted
-
-
-@contextmanager
-def _mounted(folder: Path, options: str) -> Iterator[None]:
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    if ended.returncode:
-        pytest.skip(f"no file system can be mounted: {ended.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)

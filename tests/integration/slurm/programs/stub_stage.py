@@ -1,6 +1,7 @@
 """A stage whose work sleeps: stub_stage.py FOLDER SLIDES SECONDS FLEET SITE [LIFETIME_SHARE]."""
 
 import os
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -26,9 +27,20 @@ def work(job: Job) -> int:
     number = os.environ["SLURM_JOB_ID"]
     with (job.output.parent / "begun").open("a") as begun:
         begun.write(f"{job.output.stem} {number}\n")
+    if job.output.stem == "0" and "STUB_EATER" in os.environ:
+        eat(os.environ["STUB_EATER"])
     time.sleep(job.seconds)
     write_text(job.output, number)
     return 1
+
+
+def eat(eater: str) -> None:
+    """Take 1500 MiB, in this worker or in a process of its own, which the worker does not know."""
+    if eater == "child":
+        program = "import time; eaten = b'x' * 1500 * 2**20; time.sleep(60)"
+        subprocess.run([sys.executable, "-c", program], check=True)
+    eaten = b"x" * 1500 * 2**20
+    time.sleep(len(eaten))
 
 
 def stored(path: Path) -> Stored | None:

@@ -8,7 +8,6 @@ import socket
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from lamella.errors import SettingsError, SlurmError
 from lamella.fleet.cluster import Crew
 from lamella.fleet.keys import stage_keys
 from lamella.fleet.scratch import SCRATCH_VARIABLE
+from lamella.fleet.left_jobs import new_name
 from lamella.fleet.settings import LIFETIME_SHARE, FleetSettings, WorkerJobShape
 from lamella.fleet.worker_jobs import RENEW_S, Keeper, WorkerJobs
 from lamella.slurm.commands import ask
@@ -95,17 +95,19 @@ class SlurmCrew(Crew):
 
 @contextmanager
 def slurm_workers(
-    stage: str, settings: FleetSettings, site: SiteSettings, most: int
+    stage: str, manifest: Path, settings: FleetSettings, site: SiteSettings, most: int
 ) -> Iterator[Crew]:
     """Yield workers that are SLURM jobs, once the first of them has come; end all jobs afterwards.
 
     Raises:
         SettingsError: this machine has no network interface of the site's name.
         SlurmError: SLURM gives no workers.
+    Those that the stage has left when it was killed end before.
+
     """
     _check_interface(site.interface)
     jobs = settings.jobs_for(most)
-    name = f"lamella-{stage}-{uuid.uuid4().hex[:8]}"
+    name = new_name(stage, manifest)
     logs = (WORKER_LOGS / stage).resolve()
     logs.mkdir(parents=True, exist_ok=True)
     try:
@@ -210,6 +212,8 @@ def _log_start(cluster: WorkerJobs, jobs: WorkerJobShape, name: str, logs: Path)
     logger.info(
         "scheduler at %s, its dashboard at %s", cluster.scheduler_address, cluster.dashboard_link
     )
+    # Dask's own link names a host on which its pages are not to be seen: they are for this machine.
+    port = cluster.scheduler_info["services"]["dashboard"]
 
 
 @contextmanager

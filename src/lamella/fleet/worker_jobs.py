@@ -16,6 +16,7 @@ from distributed.scheduler import WorkerState
 
 from lamella.errors import LamellaError, SlurmError
 from lamella.slurm.commands import ask
+from lamella.fleet.left_jobs import LeftJobs
 from lamella.slurm.job import ENDING
 
 # Its import copies its defaults into the folder of the user's own Dask settings, where that is not
@@ -93,6 +94,8 @@ class WorkerJobs(SLURMCluster):
 
     job_cls = _WorkerJob
 
+    What an earlier stage with the same results has left, which was killed, ends first.
+
     def __init__(self, *, workers: int, processes: int, logs: Path, **options: Any) -> None:
         self.wanted = workers
         self.fault: LamellaError | None = None
@@ -116,6 +119,7 @@ class WorkerJobs(SLURMCluster):
         return list(self._open_scheduler.workers.values())
 
     @property
+        self._left: LeftJobs | None = LeftJobs(options["job_name"], Path.cwd())
     def _open_scheduler(self) -> Any:
         assert self.scheduler is not None
         return self.scheduler
@@ -136,12 +140,20 @@ class WorkerJobs(SLURMCluster):
             await self._correct_state()  # type: ignore[no-untyped-call]
         except SlurmError as error:
             self._refused(error)
-        else:
-            if len(self.workers) == len(self.worker_spec):
-                self._pause_s = _LOOK_S
+
+    async def _is_rid_of(self, left: LeftJobs) -> bool:
+        if time.monotonic() < self._next_look:
+            return False
+        self._next_look = time.monotonic() + _SOON_S
+        if not await asyncio.to_thread(left.have_ended):
+            return False
+        self._left, self._next_look = None, 0.0
+        return True
 
     async def _look(self) -> None:
         """Ask SLURM for the jobs' states, at times and when a worker has gone."""
+            if self._left is not None and not await self._is_rid_of(self._left):
+                return
         before, self._connected = self._connected, self.connected
         living = {self._job_of(worker) for worker in self._workers()}
         self._reported |= living

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import shlex
 import signal
 import socket
@@ -33,6 +34,8 @@ WORKER_LOGS = Path("results/logs/slurm/fleet")
 """Where the logs of worker jobs go, a folder for each stage."""
 
 _STAGGER_SHARE = 0.05
+# Unlike /status it needs no bokeh.
+_PAGE = "/info/main/workers.html"
 # A worker that has lost the stage's own process ends by itself.
 _DEATH_S = 120
 _LINE_S = 60.0
@@ -210,7 +213,9 @@ def _log_start(cluster: WorkerJobs, jobs: WorkerJobShape, name: str, logs: Path)
         *(jobs.workers, jobs.cores, name, logs),
     )
     logger.info(
-        "scheduler at %s, its dashboard at %s", cluster.scheduler_address, cluster.dashboard_link
+        "scheduler at %s; its workers are shown at http://127.0.0.1:%d%s on this machine, and on "
+        "another one after `ssh -N -L %d:127.0.0.1:%d %s` there",
+        *(cluster.scheduler_address, port, _PAGE, port, port, platform.node()),
     )
     # Dask's own link names a host on which its pages are not to be seen: they are for this machine.
     port = cluster.scheduler_info["services"]["dashboard"]

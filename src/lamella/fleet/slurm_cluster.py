@@ -20,8 +20,8 @@ from distributed.deploy.adaptive import Adaptive
 from lamella.errors import SettingsError, SlurmError
 from lamella.fleet.cluster import Crew
 from lamella.fleet.keys import stage_keys
-from lamella.fleet.scratch import SCRATCH_VARIABLE
 from lamella.fleet.left_jobs import new_name
+from lamella.fleet.scratch import SCRATCH_VARIABLE
 from lamella.fleet.settings import LIFETIME_SHARE, FleetSettings, WorkerJobShape
 from lamella.fleet.worker_jobs import RENEW_S, Keeper, WorkerJobs
 from lamella.slurm.commands import ask
@@ -102,11 +102,11 @@ def slurm_workers(
 ) -> Iterator[Crew]:
     """Yield workers that are SLURM jobs, once the first of them has come; end all jobs afterwards.
 
+    Those that the stage has left when it was killed end before.
+
     Raises:
         SettingsError: this machine has no network interface of the site's name.
         SlurmError: SLURM gives no workers.
-    Those that the stage has left when it was killed end before.
-
     """
     _check_interface(site.interface)
     jobs = settings.jobs_for(most)
@@ -212,13 +212,13 @@ def _log_start(cluster: WorkerJobs, jobs: WorkerJobShape, name: str, logs: Path)
         "up to %d workers, %d in each SLURM job named %s; their logs are in %s",
         *(jobs.workers, jobs.cores, name, logs),
     )
+    # Dask's own link names a host on which its pages are not to be seen: they are for this machine.
+    port = cluster.scheduler_info["services"]["dashboard"]
     logger.info(
         "scheduler at %s; its workers are shown at http://127.0.0.1:%d%s on this machine, and on "
         "another one after `ssh -N -L %d:127.0.0.1:%d %s` there",
         *(cluster.scheduler_address, port, _PAGE, port, port, platform.node()),
     )
-    # Dask's own link names a host on which its pages are not to be seen: they are for this machine.
-    port = cluster.scheduler_info["services"]["dashboard"]
 
 
 @contextmanager

@@ -232,7 +232,7 @@ def test_interrupted_stage_takes_its_worker_jobs_back(cluster, stage, number):
 def test_start_after_a_killed_stage_ends_its_worker_job_before_it_has_slides_done_again(
     cluster, stage
 ):
-    # A worker whose stage is gone first ends its slide.
+    # A worker whose stage is gone waits for its slide, for half a minute or so.
     stage.start(6, 60.0)
     cluster.wait_for(stage.begun, "a slide at work")
     (left,) = cluster.jobs()

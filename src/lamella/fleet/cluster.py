@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster
@@ -50,11 +51,14 @@ class Crew:
 
 
 @contextmanager
-def workers(stage: str, settings: FleetSettings, site: SiteSettings, most: int) -> Iterator[Crew]:
+def workers(
+    stage: str, manifest: Path, settings: FleetSettings, site: SiteSettings, most: int
+) -> Iterator[Crew]:
     """Yield running workers; stop them afterwards, whatever happens.
 
     Args:
         stage: Whose workers they are, for names and logs.
+        manifest: Where its results are listed; tells stages of one name apart.
         settings: Where the workers run and what they may use.
         site: The cluster on which they run, where they are SLURM jobs.
         most: More workers than this would have nothing to do.
@@ -72,7 +76,7 @@ def workers(stage: str, settings: FleetSettings, site: SiteSettings, most: int) 
             # Only here: it needs dask-jobqueue, and the other way round this module.
             from lamella.fleet.slurm_cluster import slurm_workers
 
-            with slurm_workers(stage, settings, site, most) as crew:
+            with slurm_workers(stage, manifest, settings, site, most) as crew:
                 yield crew
 
 

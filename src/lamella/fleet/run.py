@@ -7,6 +7,7 @@ import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -113,7 +114,8 @@ def run_stage(
         for folder in {task.output.parent for task in pending} | _subfolders(manifest.parent):
             remove_leftovers(folder)
         job = _Measured(work, stored)
-        for task, result in _work_off(stage, job, pending, settings, site):
+        hired = workers(stage, manifest, settings, site, len(pending))
+        for task, result in _work_off(stage, job, pending, settings, hired):
             _stop_where_nothing_can_be_written(stage, result, manifest)
             rows[task.slide] = _row(stage, task, result, manifest.parent)
             timings.append({"slide": task.slide, **_timing(result)})
@@ -170,7 +172,7 @@ def _work_off(
     job: "_Measured",
     tasks: list[SlideTask],
     settings: FleetSettings,
-    site: SiteSettings,
+    hired: AbstractContextManager[Crew],
 ) -> Iterator[tuple[SlideTask, _Result]]:
     """Yield each task with its result or the exception that ended it, as they come in.
 
@@ -178,7 +180,7 @@ def _work_off(
     more try, each alone: only who is killed alone has killed.
     """
     suspects = []
-    with workers(stage, settings, site, len(tasks)) as crew:
+    with hired as crew:
         # The clock starts now: starting workers says nothing about the rate.
         progress = StageProgress(stage, len(tasks))
         for task, result in _in_company(crew, stage, job, tasks):

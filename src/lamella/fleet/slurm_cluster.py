@@ -2,13 +2,13 @@
 
 import logging
 import os
+import platform
 import shlex
 import signal
 import socket
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +20,7 @@ from distributed.deploy.adaptive import Adaptive
 from lamella.errors import SettingsError, SlurmError
 from lamella.fleet.cluster import Crew
 from lamella.fleet.keys import stage_keys
+from lamella.fleet.left_jobs import new_name
 from lamella.fleet.lost_workers import told_by_slurm
 from lamella.fleet.scratch import SCRATCH_VARIABLE
 from lamella.fleet.settings import LIFETIME_SHARE, FleetSettings, WorkerJobShape
@@ -34,6 +35,8 @@ WORKER_LOGS = Path("results/logs/slurm/fleet")
 """Where the logs of worker jobs go, a folder for each stage."""
 
 _STAGGER_SHARE = 0.05
+# Unlike /status it needs no bokeh.
+_PAGE = "/info/main/workers.html"
 # A worker that has lost the stage's own process ends by itself.
 _DEATH_S = 120
 _LINE_S = 60.0
@@ -103,9 +106,11 @@ class SlurmCrew(Crew):
 
 @contextmanager
 def slurm_workers(
-    stage: str, settings: FleetSettings, site: SiteSettings, most: int
+    stage: str, manifest: Path, settings: FleetSettings, site: SiteSettings, most: int
 ) -> Iterator[Crew]:
     """Yield workers that are SLURM jobs, once the first of them has come; end all jobs afterwards.
+
+    Those that the stage has left when it was killed end before.
 
     Raises:
         SettingsError: this machine has no network interface of the site's name.
@@ -113,7 +118,7 @@ def slurm_workers(
     """
     _check_interface(site.interface)
     jobs = settings.jobs_for(most)
-    name = f"lamella-{stage}-{uuid.uuid4().hex[:8]}"
+    name = new_name(stage, manifest)
     logs = (WORKER_LOGS / stage).resolve()
     logs.mkdir(parents=True, exist_ok=True)
     try:
@@ -215,8 +220,12 @@ def _log_start(cluster: WorkerJobs, jobs: WorkerJobShape, name: str, logs: Path)
         "up to %d workers, %d in each SLURM job named %s; their logs are in %s",
         *(jobs.workers, jobs.cores, name, logs),
     )
+    # Dask's own link names a host on which its pages are not to be seen: they are for this machine.
+    port = cluster.scheduler_info["services"]["dashboard"]
     logger.info(
-        "scheduler at %s, its dashboard at %s", cluster.scheduler_address, cluster.dashboard_link
+        "scheduler at %s; its workers are shown at http://127.0.0.1:%d%s on this machine, and on "
+        "another one after `ssh -N -L %d:127.0.0.1:%d %s` there",
+        *(cluster.scheduler_address, port, _PAGE, port, port, platform.node()),
     )
 
 

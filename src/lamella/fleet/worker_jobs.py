@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import re
 import signal
 import time
 from collections import Counter
@@ -15,8 +16,10 @@ from distributed.deploy.adaptive import Adaptive
 from distributed.scheduler import WorkerState
 
 from lamella.errors import LamellaError, SlurmError
+from lamella.fleet.left_jobs import LeftJobs
 from lamella.slurm.commands import ask
 from lamella.slurm.job import ENDING
+from lamella.slurm.submit import own_sbatch
 
 # Its import copies its defaults into the folder of the user's own Dask settings, where that is not
 # a file already; and after it Ctrl-C would end this process as if all were well.
@@ -40,14 +43,18 @@ _LONGEST_PAUSE_S = 300.0
 _MOST_BARREN = 3
 # What sbatch says where trying again later may help.
 _PASSING = ("submit limit", "temporarily", "contact", "timed out", "try again", "connection")
+# It says the same of all limits, but names the one: here those that a job is above by itself.
+_TOO_LARGE = re.compile(r"\b(?:QOS|Assoc)(?!\w*Submit)\w+")
 
 
 class _WorkerJob(SLURMJob):
     """A job of workers whose submission may be refused."""
 
     async def _submit_job(self, script_filename: str) -> str:
+        # The one that waits would keep Dask from all else: looking after jobs, and ending.
+        command = [own_sbatch(), script_filename]
         try:
-            answer: str = await super()._submit_job(script_filename)  # type: ignore[no-untyped-call]
+            answer: str = await self._call(command)  # type: ignore[no-untyped-call]
         except (RuntimeError, OSError) as error:
             # Dask makes sure at its end that every job has ended.
             self.status = Status.failed
@@ -70,6 +77,11 @@ def _refusal(said: str) -> SlurmError:
     )
 
 
+def may_pass(said: str) -> bool:
+    """Return whether SLURM may take the same job later, by what it says of a refusal."""
+    return any(text in said.lower() for text in _PASSING) and not _TOO_LARGE.search(said)
+
+
 class Keeper(Adaptive):
     """Dask's hook for what shall be done every second."""
 
@@ -81,6 +93,8 @@ class Keeper(Adaptive):
 
 class WorkerJobs(SLURMCluster):
     """As many jobs as there is work for; one that has ended is replaced.
+
+    What an earlier stage with the same results has left, which was killed, ends first.
 
     Dask-jobqueue replaces a lost job neither when it holds several workers, nor when it was
     cancelled while it waited, nor when its submission was refused. SLURM knows of all of them.
@@ -105,6 +119,7 @@ class WorkerJobs(SLURMCluster):
         self._barren = 0
         self._next_look = self._next_try = 0.0
         self._pause_s = _LOOK_S
+        self._left: LeftJobs | None = LeftJobs(options["job_name"], Path.cwd())
         super().__init__(processes=processes, cores=processes, name="job", **options)
 
     @property
@@ -131,14 +146,22 @@ class WorkerJobs(SLURMCluster):
     async def renew(self) -> None:
         """Forget jobs that have ended, submit those that are missing, end those not needed."""
         try:
+            if self._left is not None and not await self._is_rid_of(self._left):
+                return
             await self._look()
             await self._set_number()
             await self._correct_state()  # type: ignore[no-untyped-call]
         except SlurmError as error:
             self._refused(error)
-        else:
-            if len(self.workers) == len(self.worker_spec):
-                self._pause_s = _LOOK_S
+
+    async def _is_rid_of(self, left: LeftJobs) -> bool:
+        if time.monotonic() < self._next_look:
+            return False
+        self._next_look = time.monotonic() + _SOON_S
+        if not await asyncio.to_thread(left.have_ended):
+            return False
+        self._left, self._next_look = None, 0.0
+        return True
 
     async def _look(self) -> None:
         """Ask SLURM for the jobs' states, at times and when a worker has gone."""
@@ -163,6 +186,8 @@ class WorkerJobs(SLURMCluster):
 
     async def _forget(self, name: str, job_id: str, state: str) -> None:
         logger.info("worker job %s has ended (%s)", job_id, state)
+        # Where there are as many as may be, one more may be there now.
+        self._next_try, self._pause_s = 0.0, _LOOK_S
         self.workers.pop(name).status = Status.closed
         self.worker_spec.pop(name, None)
         # Those of a lost node cannot say that they are gone.
@@ -182,7 +207,9 @@ class WorkerJobs(SLURMCluster):
     async def _set_number(self) -> None:
         """Plan as many jobs as there is work for."""
         jobs = -(-self.wanted // self._processes)
-        if len(self.worker_spec) < jobs and time.monotonic() >= self._next_try:
+        if len(self.worker_spec) >= jobs:
+            self._pause_s = _LOOK_S
+        elif time.monotonic() >= self._next_try:
             for _ in range(min(jobs - len(self.worker_spec), _MOST_SUBMITTED)):
                 self.worker_spec.update(self.new_worker_spec())  # type: ignore[no-untyped-call]
         idle = self._idle()[: max(0, len(self.worker_spec) - jobs)]
@@ -199,16 +226,18 @@ class WorkerJobs(SLURMCluster):
 
     def _refused(self, error: SlurmError) -> None:
         """Take back what SLURM refused; try later, or give up where that would not help."""
-        for name, job in list(self.workers.items()):
-            if job.status is Status.failed:
-                del self.workers[name]
-                self.worker_spec.pop(name, None)
-        passing = any(text in error.what.lower() for text in _PASSING)
-        if not passing and not self.workers:
+        refused = [name for name, job in self.workers.items() if job.status is Status.failed]
+        for name in refused:
+            del self.workers[name]
+            self.worker_spec.pop(name, None)
+        if not may_pass(error.what) and not self.workers:
             self.fault = error
             return
         logger.warning("%s Tried again in %.0f s", error, self._pause_s)
-        self._next_try = self._next_look = time.monotonic() + self._pause_s
+        self._next_try = time.monotonic() + self._pause_s
+        if not refused:
+            # It is SLURM's answer that is missing; of a full queue the jobs are looked after.
+            self._next_look = self._next_try
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
 

@@ -35,7 +35,7 @@ NAME_PREFIX = "lamella"
 """What the names of our jobs begin with: `slurm-jobname-prefix` of the profile."""
 
 _RULE = re.compile(r"rule_(.+?)(?:_wildcards_(.*))?")
-_WORKER_NAME = re.compile(rf"{NAME_PREFIX}-(\w+)-[0-9a-f]{{8}}")
+_WORKER_NAME = re.compile(rf"{NAME_PREFIX}-(\w+)-(?:[0-9a-f]{{8}}){{1,2}}")
 _LOGS = Path("logs/slurm")
 _SETTLING_S = 20
 _BEFORE_LOG_S = 60

@@ -228,6 +228,21 @@ def preempt(cluster: Cluster) -> Iterator[Callable[[], str]]:
     cluster.ask("scontrol", "delete", "PartitionName=urgent")
 
 
+@pytest.fixture
+def allow(cluster: Cluster) -> Iterator[Callable[[int], None]]:
+    """Return what sets how many jobs the account may have at a time."""
+    if not cluster.has_accounts:
+        pytest.skip("there are limits with accounting only: set LAMELLA_SLURM_ACCOUNTING=1")
+
+    def allow(jobs: int) -> None:
+        where = ("user", "root", "where", "account=lab")
+        cluster.ask("sacctmgr", "--immediate", "modify", *where, "set", f"MaxSubmitJobs={jobs}")
+
+    yield allow
+    # No limit.
+    allow(-1)
+
+
 class Trainings:
     """Trainings of a small network on drawn patches, by two ranks."""
 

@@ -1,10 +1,12 @@
 """A stage whose workers are SLURM jobs."""
 
 import os
+import platform
 import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
@@ -274,6 +276,66 @@ def test_interrupted_stage_takes_its_worker_jobs_back(cluster, stage, number):
     cluster.wait_for(stage.begun, "a slide at work")
     stage.process.send_signal(number)
     assert stage.end() != 0
+    cluster.wait_until_empty()
+
+
+@pytest.mark.faults
+def test_start_after_a_killed_stage_ends_its_worker_job_before_it_has_slides_done_again(
+    cluster, stage
+):
+    # A worker whose stage is gone waits for its slide, for half a minute or so.
+    stage.start(6, 60.0)
+    cluster.wait_for(stage.begun, "a slide at work")
+    (left,) = cluster.jobs()
+    stage.process.kill()
+    stage.process.wait()
+    # Of the same name, but of another study.
+    name = cluster.facts(left)["JobName"]
+    small = ("--chdir=/", "--mem=100", "--output=/dev/null")
+    other = cluster.ask("sbatch", "--parsable", f"--job-name={name}", *small, "--wrap=sleep 600")
+    try:
+        stage.start(6, 1.0)
+        assert stage.end() == 0, stage.log()
+        assert cluster.jobs() == [other]
+    finally:
+        cluster.ask("scancel", other)
+    cluster.wait_until_empty()
+    assert stage.statuses() == {Status.DONE: 6}
+    assert f"left when it was killed: {left}\n" in stage.log()
+    before, after = cluster.facts(left), cluster.facts(stage.begun()[-1][1])
+    assert before["JobState"] == "CANCELLED"
+    assert int(before["EndTime"]) <= int(after["StartTime"])
+    assert {job for _, job in stage.begun()} == {left, after["JobId"]}
+
+
+@pytest.mark.faults
+def test_stage_asks_less_and_less_often_for_jobs_that_slurm_does_not_take(cluster, stage, allow):
+    allow(1)
+    site = SITE.model_copy(update={"account": "lab"})
+    stage.start(20, 2.0, site=site, fleet=FLEET.model_copy(update={"workers_per_job": 1}))
+    cluster.wait_for(
+        lambda: "Tried again in 20 s" in stage.log() or stage.process.poll() is not None,
+        "the second refusal",
+    )
+    # Its place is free: what takes it is not waited for so long.
+    (job,) = cluster.jobs()
+    cluster.ask("scancel", job)
+    assert stage.end() == 0, stage.log()
+    assert stage.log().count("Tried again in 10 s") > 1
+    assert stage.statuses() == {Status.DONE: 20}
+    cluster.wait_until_empty()
+
+
+@pytest.mark.faults
+def test_workers_are_shown_where_the_log_says(cluster, stage):
+    stage.start(4, 3.0)
+    cluster.wait_for(stage.begun, "a slide at work")
+    shown = re.search(r"http://127\.0\.0\.1:(\d+)/\S+", stage.log())
+    assert shown is not None
+    with urllib.request.urlopen(shown[0]) as page:
+        assert "job-0-0" in page.read().decode()
+    assert f"`ssh -N -L {shown[1]}:127.0.0.1:{shown[1]} {platform.node()}`" in stage.log()
+    assert stage.end() == 0, stage.log()
     cluster.wait_until_empty()
 
 

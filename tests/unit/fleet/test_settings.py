@@ -1,5 +1,7 @@
 """How many workers a stage may have, and where."""
 
+from pathlib import Path
+
 import pytest
 
 from lamella.errors import SettingsError
@@ -31,7 +33,8 @@ def test_nothing_is_copied_to_the_nodes_unless_asked_for():
 def test_interface_that_this_machine_has_not_is_refused_before_anything_starts():
     site = SiteSettings(interface="nowhere0")
     refused = r"site\.interface: this machine has no network interface 'nowhere0' \(it has .*lo"
-    with pytest.raises(SettingsError, match=refused), workers("stage", ON_SLURM, site, 1):
+    manifest = Path("manifest.tsv")
+    with pytest.raises(SettingsError, match=refused), workers("s", manifest, ON_SLURM, site, 1):
         pass
 
 

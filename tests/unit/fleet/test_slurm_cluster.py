@@ -1,15 +1,18 @@
 """What a job of workers runs, before SLURM sees it."""
 
+import asyncio
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lamella.fleet.settings import FleetSettings
 from lamella.fleet.slurm_cluster import _job_options
 from lamella.slurm.settings import SiteSettings
+from lamella.slurm.submit import have_submissions_wait
 
 FLEET = FleetSettings(workers_per_job=2)
 
@@ -24,15 +27,19 @@ def engine(tmp_path, monkeypatch):
     monkeypatch.delenv("APPTAINER_BIND", raising=False)
 
 
-def job_script(site: SiteSettings, logs: Path) -> str:
-    """Return the script that dask-jobqueue would submit."""
+def worker_job(site: SiteSettings, logs: Path) -> Any:
+    """Return a job as dask-jobqueue would submit it."""
     from lamella.fleet.worker_jobs import _WorkerJob
 
     options = _job_options(FLEET.jobs_for(2), site, logs)
     for name in ("interface", "scheduler_options", "silence_logs"):
         del options[name]
-    job = _WorkerJob("tls://10.0.0.1:1", "job-0", cores=2, processes=2, **options)
-    script: str = job.job_script()
+    return _WorkerJob("tls://10.0.0.1:1", "job-0", cores=2, processes=2, **options)
+
+
+def job_script(site: SiteSettings, logs: Path) -> str:
+    """Return the script that dask-jobqueue would submit."""
+    script: str = worker_job(site, logs).job_script()
     return script
 
 
@@ -76,3 +83,39 @@ def test_job_tells_the_container_of_scratch_and_of_what_the_stage_was_told(
     )
     shown = ",".join(filter(None, [before, f"{tmp_path}/disk/lamella-7"]))
     assert asked.stdout == f"{shown}|/gpfs/lamella/src\n"
+
+
+REFUSED = (
+    "SLURM refuses a worker job ({}Batch job submission failed: Job violates accounting/QOS policy "
+    "(job submit limit, user's size and/or time limits))"
+)
+
+
+@pytest.mark.parametrize(
+    ("limit", "may"),
+    [
+        ("", True),
+        ("AssocMaxSubmitJobLimit; ", True),
+        ("QOSMaxSubmitJobPerUserLimit; ", True),
+        ("QOSMaxWallDurationPerJobLimit; ", False),
+        ("AssocMaxCpuPerJobLimit; ", False),
+    ],
+)
+def test_refusal_passes_unless_slurm_names_a_limit_that_the_job_is_above_by_itself(limit, may):
+    from lamella.fleet.worker_jobs import may_pass
+
+    assert may_pass(REFUSED.format(limit)) is may
+
+
+def test_worker_jobs_are_submitted_past_the_program_that_waits(tmp_path, monkeypatch):
+    for name in ("waiting", "site"):
+        (tmp_path / name).mkdir()
+        program = tmp_path / name / "sbatch"
+        program.write_text(f"#!/bin/sh\necho {name} $1")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "site"), prepend=":")
+    monkeypatch.setenv("LAMELLA_SLURM_PROGRAMS", "")
+    have_submissions_wait(tmp_path / "waiting")
+    assert subprocess.check_output(["sbatch", "script"], text=True) == "waiting script\n"
+    job = worker_job(SiteSettings(), tmp_path)
+    assert asyncio.run(job._submit_job("script")) == "site script\n"

@@ -156,7 +156,7 @@ def test_job_without_a_log_is_known_by_its_comment_or_its_name(root, accounting,
     rows = (
         line.format("20", "lamella_u1", "COMPLETED", here, "rule_train_model_wildcards_thin_1"),
         line.format("21", "lamella-segment_tissue-0a1b2c3d", "CANCELLED by 0", here, ""),
-        line.format("23", "lamella-segment_tissue-0a1b2c3d", "COMPLETED", here, ""),
+        line.format("23", "lamella-segment_tissue-0a1b2c3d4e5f6071", "COMPLETED", here, ""),
         line.format("22", "lamella_u1", "COMPLETED", here, ""),
     )
     slurm_says(sacct="\n".join((header, *rows)) + "\n")

@@ -60,12 +60,12 @@ class Study:
         """Have the training last so long that something can happen to it."""
         self.configure(epochs=40)
 
-    def configure(self, *, epochs: int, nodes: int = 1) -> None:
+    def configure(self, *, epochs: int, nodes: int = 1, **site: str) -> None:
         run = {"model": "test_resnet", "epochs": epochs, "batch_size": 4, "learning_rate": 0.01}
         ranks = {"backend": "none" if nodes == 1 else "torch", "processes": nodes, "nodes": nodes}
         settings = {
             "study": "slurm",
-            "site": {"account": "lab", "partition": "cpu"},
+            "site": {"account": "lab", "partition": "cpu", **site},
             "training": {**ranks, "checkpoint_minutes": 1e-9, "runs": {"tiny": run}},
             # Nobody is there: the record stays beside the results.
             "tracking": {"uri": self.tracking, "retries": 0, "timeout_s": 1},

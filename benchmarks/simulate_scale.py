@@ -138,7 +138,7 @@ def one_slide(folder: Path, edge_px: int, storage: Storage) -> Drawn:
     )
     measured(segment, extract)  # the file cache is warm then, and all modules are loaded
     patches, tissue, cut = measured(segment, extract)
-    made = [file for room in ("masks", "patches") for file in (folder / room).rglob("*.*")]
+    made = [file for file in folder.rglob("*") if file.is_file() and file != path]
     return Drawn(patches, len(made), tissue, cut)
 
 

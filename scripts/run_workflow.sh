@@ -39,7 +39,7 @@ refuse_lock_of_another_machine() { # SNAKEMAKE-ARGUMENTS...
     local host
     host=$(owner)
     ! is_locked || [ "$host" = "$(uname -n)" ] || {
-        say "error: this folder is locked by a run on ${host:-an unknown machine}. If nothing runs there any more, take the lock away with: $BIN/snakemake --unlock${*:+ ${*@Q}}"
+        say "error: this folder is locked by a run on ${host:-an unknown machine}. If nothing runs there any more, take the lock away, in $FOLDER, with: $BIN/snakemake --unlock${*:+ ${*@Q}}"
         exit 1
     }
 }

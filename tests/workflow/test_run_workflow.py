@@ -94,6 +94,6 @@ def test_lock_of_a_run_on_another_machine_is_left_alone(folder):
     assert "locked by a run on elsewhere" in output
     assert list((folder / ".snakemake" / "locks").iterdir())
     # What it says to do does it, from where the study is.
-    command = output.partition("take the lock away with: ")[2]
+    command = output.partition(f"take the lock away, in {folder}, with: ")[2]
     subprocess.run(["bash", "-c", command], cwd=folder, check=True)
     assert not list(folder.glob(".snakemake/locks/*"))

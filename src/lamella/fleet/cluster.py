@@ -10,7 +10,7 @@ from pathlib import Path
 import dask
 from distributed import Client, KilledWorker, LocalCluster
 
-from lamella.fleet.lost_workers import told_by_dask
+from lamella.fleet.lost_workers import was_out_of_memory
 from lamella.fleet.scratch import SCRATCH_VARIABLE, site_scratch
 from lamella.fleet.settings import ClusterKind, FleetSettings
 from lamella.slurm.settings import SiteSettings
@@ -45,9 +45,9 @@ class Crew:
     def check(self) -> None:
         """Raise when there will be no workers."""
 
-    def why_lost(self, lost: KilledWorker) -> str:
-        """Return why a worker was killed, in a few words; nothing where nobody knows."""
-        return told_by_dask(self.client, lost)
+    def was_out_of_memory(self, lost: KilledWorker) -> bool:
+        """Return whether a worker was killed for its memory; not where nobody knows."""
+        return was_out_of_memory(self.client, lost)
 
 
 @contextmanager

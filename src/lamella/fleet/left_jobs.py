@@ -80,7 +80,7 @@ class LeftJobs:
         if not numbers:
             return
         logger.info(
-            "cancelling worker jobs that this stage has left when it was killed: %s",
+            "cancelling worker jobs that this stage left when it was killed: %s",
             " ".join(numbers),
         )
         ask("scancel", "--quiet", *numbers)

@@ -1,7 +1,9 @@
-"""Why a worker was killed, as far as Dask or SLURM know."""
+"""Whether a worker was killed for its memory, as far as Dask or SLURM know."""
 
+import logging
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from distributed import Client, KilledWorker
@@ -10,42 +12,56 @@ from lamella.errors import SlurmError
 from lamella.slurm.commands import ask
 from lamella.slurm.reasons import Cause, cause_of, tail_of
 
+logger = logging.getLogger(__name__)
+
 _RESTARTED = "worker-restart-memory"
 """What Dask calls the event of a worker that it has ended for its memory."""
 
-_SETTLING_S = 20.0
+# A worker is gone before Dask, or the log of its job, says why.
+_PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0)
+_PAUSES_OF_DASK = 2
 
 
-def told_by_dask(client: Client, lost: KilledWorker) -> str:
-    """Return what Dask says of the end of a worker; nothing where it was not Dask that ended it."""
+def was_out_of_memory(client: Client, lost: KilledWorker) -> bool:
+    """Return whether Dask has ended a worker for its memory."""
+    return any(_ended_by_dask(client, lost) for _ in _looks(_PAUSES_S[:_PAUSES_OF_DASK]))
+
+
+def was_job_out_of_memory(client: Client, lost: KilledWorker, logs: Path) -> bool:
+    """Return whether Dask has ended a worker for its memory, or SLURM the worker's job.
+
+    Args:
+        client: Of the workers.
+        lost: Names the worker, whose folder on its node is that of its job.
+        logs: The folder with the logs of the stage's worker jobs.
+    """
+    number = (re.findall(r"/lamella-(\d+)(?=/)", lost.last_worker.local_directory) or [""])[-1]
+    log = logs / f"{number}.log"
+    for pause_s in _looks(_PAUSES_S):
+        state = _state(number)
+        said = tail_of(log) if log.exists() else ""
+        if _ended_by_dask(client, lost) or cause_of(state, said) is Cause.OUT_OF_MEMORY:
+            return True
+        if state == "RUNNING" and pause_s >= _PAUSES_S[_PAUSES_OF_DASK]:
+            # It has another worker already: SLURM has not ended it.
+            break
+    logger.warning("%s does not say why its worker was lost", log)
+    return False
+
+
+def _looks(pauses_s: tuple[float, ...]) -> Iterator[float]:
+    for pause_s in pauses_s:
+        time.sleep(pause_s)
+        yield pause_s
+
+
+def _ended_by_dask(client: Client, lost: KilledWorker) -> bool:
     for _, event in client.get_events(_RESTARTED):
         if event["worker"] == lost.last_worker.address:
             used, limit = event["rss"] / 2**20, lost.last_worker.memory_limit / 2**20
-            return f"at last out of memory, with {used:.0f} of {limit:.0f} MiB"
-    return ""
-
-
-def told_by_slurm(logs: Path, lost: KilledWorker) -> str:
-    """Return what SLURM says of the end of a worker's job, or else where to look.
-
-    Args:
-        logs: The folder with the logs of the stage's worker jobs.
-        lost: Names the worker, whose folder on its node is that of its job.
-    """
-    number = re.findall(r"/lamella-(\d+)(?=/)", lost.last_worker.local_directory)[-1]
-    log = logs / f"{number}.log"
-    until = time.monotonic() + _SETTLING_S
-    # The worker is gone before its job has ended, and may be before the job's log says why.
-    while not _was_out_of_memory(number, log):
-        if time.monotonic() >= until:
-            return f"log: {log}"
-        time.sleep(0.5)
-    return f"at last SLURM job {number} was out of memory"
-
-
-def _was_out_of_memory(number: str, log: Path) -> bool:
-    said = tail_of(log) if log.exists() else ""
-    return cause_of(_state(number), said) is Cause.OUT_OF_MEMORY
+            logger.warning("a worker was out of memory, with %.0f of %.0f MiB", used, limit)
+            return True
+    return False
 
 
 def _state(number: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from distributed import Future, KilledWorker, wait
+from distributed import Future, KilledWorker
 
 from lamella.errors import DamagedFileError, LamellaError, StoreError, WorkerLostError
 from lamella.fleet.cluster import Crew, workers
@@ -264,8 +264,10 @@ class _Measured:
 
 
 def _result(future: Future[Any]) -> _Result:
-    wait(future)
-    result: _Result = future.result() if future.status == "finished" else future.exception()
+    # Its worker may be lost before the result is here, and with it the result: Dask then has it
+    # made again, and what the future says of its state and its error is not of one moment.
+    found = future.client.gather([future], errors="skip")
+    result: _Result = found[0] if found else future.exception()
     future.release()
     return result
 
@@ -273,10 +275,11 @@ def _result(future: Future[Any]) -> _Result:
 def _verdict(crew: Crew, result: _Result, task: SlideTask, settings: FleetSettings) -> _Result:
     if not isinstance(result, KilledWorker):
         return result
-    reason = crew.why_lost(result)
+    # Nothing here that another run would say otherwise: what the manifest says is planned by.
+    reason = ", at last out of memory" if crew.was_out_of_memory(result) else ""
     return WorkerLostError(
         f"its worker process was killed {2 * settings.attempts} times, half of them with no other "
-        "slide at work" + (f" ({reason})" if reason else ""),
+        f"slide at work{reason}",
         task.slide,
         "If it was out of memory, raise `fleet.worker_memory_mib` and run `lamella retry`; "
         "or leave the slide out",

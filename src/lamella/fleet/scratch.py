@@ -20,11 +20,17 @@ def site_scratch(site: SiteSettings) -> Path | None:
     """Return the site's scratch folder on this machine; ``None``: where the system has its own.
 
     Raises:
-        SettingsError: it is not here, and cannot be made.
+        SettingsError: it is not here and cannot be made, or names a variable that is not set.
     """
     if site.scratch is None:
         return None
     folder = Path(os.path.expandvars(site.scratch))
+    if "$" in str(folder):
+        raise SettingsError(
+            f"{folder} names a variable that is not set on this machine",
+            "site.scratch",
+            "Name a folder that every node has, or leave it null",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

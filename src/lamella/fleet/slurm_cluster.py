@@ -21,7 +21,7 @@ from lamella.errors import SettingsError, SlurmError
 from lamella.fleet.cluster import Crew
 from lamella.fleet.keys import stage_keys
 from lamella.fleet.left_jobs import new_name
-from lamella.fleet.lost_workers import told_by_slurm
+from lamella.fleet.lost_workers import was_job_out_of_memory
 from lamella.fleet.scratch import SCRATCH_VARIABLE
 from lamella.fleet.settings import LIFETIME_SHARE, FleetSettings, WorkerJobShape
 from lamella.fleet.worker_jobs import RENEW_S, Keeper, WorkerJobs
@@ -92,9 +92,9 @@ class SlurmCrew(Crew):
                 "(`fleet.workers_per_job`, `site.walltime_min`); finished slides are kept",
             )
 
-    def why_lost(self, lost: KilledWorker) -> str:
-        """Return why a worker was killed, or where to look."""
-        return super().why_lost(lost) or told_by_slurm(self._logs, lost)
+    def was_out_of_memory(self, lost: KilledWorker) -> bool:
+        """Return whether a worker, or its job, was killed for its memory."""
+        return was_job_out_of_memory(self.client, lost, self._logs)
 
     def _waits(self) -> str:
         waiting = self._cluster.waiting

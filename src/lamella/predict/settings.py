@@ -28,7 +28,7 @@ class PredictSettings(InferenceSettings):
 
     readers: int = Field(default=1, ge=1, le=64)
     """Threads in each worker process that read the next patches while the engine computes; more
-    where a GPU waits for them."""
+    where a GPU waits for them. Each has a batch in memory, and three more are there."""
 
     target: str = Field(default="tumor", min_length=1)
     """Class whose probability is drawn and scored; one of `patches.classes`. Of runs that learn

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.slurm.cost_table import JobCost
-from lamella.slurm.settings import JOB_OVERHEAD_MIB
 from lamella.stores.tables import write_table, written
 
 RULES_TABLE = Path("jobs/rules.tsv")
@@ -33,8 +32,6 @@ _CORES = {
     "check_parity": "`parity.threads`",
 }
 _MEMORY = dict.fromkeys(_FLEET_STAGES, "`fleet.worker_memory_mib`")
-_BESIDE_MIB = dict.fromkeys(_FLEET_STAGES, 1000)
-"""Memory of a job beside that of its workers; `fleet_memory_mb` of the workflow says so."""
 
 _WHOLE_NODE = {"benchmark_engine"}
 """Rules that want a node for themselves and leave most of it idle on purpose."""
@@ -185,35 +182,16 @@ def _memory_hint(rule: str, costs: Sequence[JobCost]) -> Iterator[str]:
         return
     where = _memory_setting(rule)
     if asked >= LEAST_MEMORY_MIB and asked > FACTOR * used:
-        enough = max(500, 100 * math.ceil(1.3 * max(_used_of_setting(rule, costs)) / 100))
-        if enough < max(_asked_by_setting(rule, costs)):
-            yield (
-                f"memory: {asked:.0f} MiB asked for on a node, {used:.0f} used at most;"
-                f" {where}: {enough} MiB would do"
-            )
+        enough = max(500, 100 * math.ceil(1.3 * used / 100))
+        # That of workers is for each of them, and which of them used how much is not known here.
+        less = f"ask for less by {where}" if _has_workers(rule) else f"{where}: {enough} would do"
+        yield f"memory: {asked:.0f} MiB asked for on a node, {used:.0f} used at most; {less}"
     elif used > FACTOR * asked:
         yield f"memory: {used:.0f} MiB used on a node, {asked:.0f} asked for; ask by {where}"
 
 
-def _used_of_setting(rule: str, costs: Sequence[JobCost]) -> Iterator[float]:
-    """Yield what jobs used in MiB, of what the setting of their memory counts: a job, or a worker.
-
-    That a job has some use beside its workers is not taken off: so it is rather too much.
-    """
-    for cost in costs:
-        yield (cost.job.max_rss_mib or 0.0) / _workers(rule, cost)
-
-
-def _asked_by_setting(rule: str, costs: Sequence[JobCost]) -> Iterator[float]:
-    """Yield what the setting of their memory was when jobs were submitted, in MiB."""
-    beside = JOB_OVERHEAD_MIB if rule.endswith(_WORKERS) else _BESIDE_MIB.get(rule, 0)
-    for cost in costs:
-        yield ((cost.job.asked_mib or 0.0) - beside) / _workers(rule, cost)
-
-
-def _workers(rule: str, cost: JobCost) -> int:
-    """Return the number of workers of a job, which have a core each; 1 for one without."""
-    return max(1, cost.job.cores) if rule.removesuffix(_WORKERS) in _FLEET_STAGES else 1
+def _has_workers(rule: str) -> bool:
+    return rule.removesuffix(_WORKERS) in _FLEET_STAGES
 
 
 def _cores(rule: str, costs: Sequence[JobCost]) -> Iterator[str]:

@@ -1,13 +1,13 @@
-"""What SLURM says of the end of a worker's job."""
+"""What Dask and SLURM say of the end of a worker."""
 
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from distributed import KilledWorker
 from distributed.core import Status
 from distributed.scheduler import WorkerState
 
-from lamella.fleet.lost_workers import told_by_slurm
+from lamella.fleet.lost_workers import was_job_out_of_memory, was_out_of_memory
 
 LOST = KilledWorker(
     "stage-a",
@@ -42,17 +42,48 @@ def squeue_says(tmp_path, monkeypatch):
     return say
 
 
+class Dask:
+    """Knows, from the second time it is asked, of workers that it has ended for their memory."""
+
+    def __init__(self, *addresses: str) -> None:
+        self._known = [(0.0, {"worker": address, "rss": 2**30}) for address in addresses]
+        self._asked = 0
+
+    def get_events(self, topic):
+        assert topic == "worker-restart-memory"
+        self._asked += 1
+        return self._known if self._asked > 1 else []
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    found = []
+    monkeypatch.setattr("lamella.fleet.lost_workers.time", SimpleNamespace(sleep=found.append))
+    return found
+
+
+def test_worker_that_dask_has_ended_is_known_also_where_it_tells_late(pauses):
+    assert was_out_of_memory(Dask(LOST.last_worker.address), LOST)
+    assert not was_out_of_memory(Dask("tls://10.0.0.7:4002"), LOST)
+
+
 @pytest.mark.parametrize(
     ("state", "said"), [("OUT_OF_MEMORY", ""), ("FAILED", KILLED), ("", KILLED)]
 )
-def test_job_out_of_memory_is_known_by_its_state_or_its_log(tmp_path, squeue_says, state, said):
+def test_job_out_of_memory_is_known_by_its_state_or_its_log(
+    tmp_path, squeue_says, pauses, state, said
+):
     squeue_says(state)
     (tmp_path / "4711.log").write_text(said)
-    assert told_by_slurm(tmp_path, LOST) == "at last SLURM job 4711 was out of memory"
+    assert was_job_out_of_memory(Dask(), LOST, tmp_path)
+    assert pauses == [0.0]
 
 
-@pytest.mark.parametrize("state", ["RUNNING", "CANCELLED", ""])
-def test_where_nothing_is_known_the_log_is_named(squeue_says, monkeypatch, state):
+@pytest.mark.parametrize(("state", "waits_s"), [("RUNNING", 3), ("COMPLETING", 15), ("", 15)])
+def test_job_that_has_another_worker_is_not_waited_for(
+    tmp_path, squeue_says, pauses, caplog, state, waits_s
+):
     squeue_says(state)
-    monkeypatch.setattr("lamella.fleet.lost_workers._SETTLING_S", 0.0)
-    assert told_by_slurm(Path("logs"), LOST) == "log: logs/4711.log"
+    assert not was_job_out_of_memory(Dask(), LOST, tmp_path)
+    assert sum(pauses) == waits_s
+    assert f"{tmp_path}/4711.log does not say why" in caplog.text

@@ -47,3 +47,5 @@ def test_scratch_of_the_site_is_expanded_and_made_where_it_is_missing(tmp_path, 
     refused = r"site\.scratch: there is no folder .*/file on this machine, and none can be made \("
     with pytest.raises(SettingsError, match=refused):
         site_scratch(SiteSettings(scratch="$DISK/file"))
+    with pytest.raises(SettingsError, match=r"\$NO_DISK/x names a variable that is not set"):
+        site_scratch(SiteSettings(scratch="$NO_DISK/x"))

@@ -185,7 +185,7 @@ def test_tiles_are_kept_once_regions_of_whole_tiles_overlap(slides, decoded) -> 
             for x in range(0, slides.width, 64):
                 read(source, x, y, 128)
         grid = source.tile_grid(0)
-        # The second region finds two tiles of the first gone.
+        # Of those that the first two rows of regions share two are gone before any is kept.
         assert len(decoded) == grid.columns * grid.rows + 2
 
 

@@ -28,7 +28,7 @@ test: check ## set up, run the checks and the whole test suite
 test-cluster: setup ## all tests on a small SLURM of their own, with all its faults; as root
 	@scripts/system_packages.sh --wanted $(BIN)/python mpirun
 	@$(PYTEST) -m "slurm or faults"
-	@LAMELLA_SLURM_ACCOUNTING=1 $(PYTEST) -m slurm -k "test_costs or test_submission" # slurmdbd
+	@LAMELLA_SLURM_ACCOUNTING=1 $(PYTEST) -m slurm -k "test_costs or test_submission or asks_less" # slurmdbd
 
 check: setup ## lint, types, import direction, workflow style
 	@scripts/check.sh

@@ -312,7 +312,7 @@ def test_start_after_a_killed_stage_ends_its_worker_job_before_it_has_slides_don
 
 
 @pytest.mark.faults
-def test_stage_asks_less_and_less_often_for_jobs_that_slurm_does_not_take(cluster, stage, allow):
+def test_stage_asks_less_and_less_often_for_jobs_that_slurm_does_not_take(cluster, allow, stage):
     allow(1)
     site = SITE.model_copy(update={"account": "lab"})
     stage.start(20, 2.0, site=site, fleet=FLEET.model_copy(update={"workers_per_job": 1}))

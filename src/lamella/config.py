@@ -21,7 +21,7 @@ from lamella.errors import CohortError, CohortErrors, SettingsError
 from lamella.export.settings import ExportSettings
 from lamella.fleet.settings import ClusterKind, FleetSettings
 from lamella.interpret.settings import InterpretSettings
-from lamella.models.names import has_network, network_names
+from lamella.models.names import has_network, names_instead, network_names
 from lamella.patches.settings import PatchSettings
 from lamella.predict.settings import PredictSettings
 from lamella.settings import Settings
@@ -248,11 +248,10 @@ def _unknown_networks(config: Config) -> Iterator[tuple[tuple[str, ...], str, st
     """Yield which runs name a network that there is not, and the one that may be meant."""
     for name, run in config.training.runs.items():
         if not has_network(run.model):
-            close = difflib.get_close_matches(run.model, network_names(), n=1)
             yield (
                 ("training", "runs", name, "model"),
                 f"timm has no network {run.model!r}",
-                f"Did you mean {close[0]!r}?" if close else "Its `list_models()` names all",
+                names_instead(run.model, network_names()),
             )
 
 

@@ -132,7 +132,7 @@ def test_network_that_there_is_not_is_refused_with_the_closest_name(tmp_path: Pa
     one, two = messages(tmp_path, runs)
     assert f"{tmp_path}/config0.yaml:4: training.runs.one.model: timm has no network" in one
     assert "'resnte50'. Did you mean 'resnet50'?" in one
-    assert "'my_own'. Its `list_models()` names all" in two
+    assert "'my_own'. `timm.list_models()` gives all names" in two
 
 
 def test_table_is_checked_against_the_settings_that_speak_of_it(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from typing import Self
 from pydantic import Field
 
 from lamella.settings import Device, Settings
-from lamella.slurm.settings import JOB_OVERHEAD_MIB
+
+JOB_OVERHEAD_MIB = 512
+"""Memory of a job of workers beside that of its workers, in MiB."""
 
 LIFETIME_SHARE = 0.8
 """Share of a job's time after which its workers take no new slide; the rest is for the last one."""

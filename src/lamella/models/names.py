@@ -1,6 +1,8 @@
 """The names of timm's networks, known without importing it."""
 
+import difflib
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +20,19 @@ _FORMER_NAME = re.compile(r"""^\s*['"](\w+)['"]\s*:""", re.MULTILINE)
 def has_network(name: str) -> bool:
     """Return whether timm has a network of a name; the tag of its weights is not looked at."""
     return name in KERAS_MODELS or name.partition(".")[0] in network_names()
+
+
+def names_instead(name: str, known: Iterable[str]) -> str:
+    """Return what to do about a name that no network has.
+
+    Args:
+        name: It.
+        known: All that there are.
+    """
+    close = difflib.get_close_matches(name, known, n=1)
+    return (
+        f"Did you mean {close[0]!r}? " if close else ""
+    ) + "`timm.list_models()` gives all names"
 
 
 @cache

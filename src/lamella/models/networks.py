@@ -1,6 +1,5 @@
 """The networks, by name, and a network made ready for stored pixels."""
 
-import difflib
 from itertools import pairwise
 
 import timm
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from lamella.errors import TrainingError
 from lamella.models.activation import OutputActivation
+from lamella.models.names import names_instead
 from lamella.models.preprocess import Preprocessing
 from lamella.models.settings import HeadSettings
 
@@ -25,11 +25,10 @@ def check_network(name: str) -> None:
     tagged = timm.list_models(include_tags=True)
     # `is_model` looks at what stands before the dot only.
     if name not in tagged if "." in name else not timm.is_model(name):
-        close = difflib.get_close_matches(name, {*timm.list_models(), *tagged}, n=1)
         raise TrainingError(
             "timm has no network of this name",
             f"model {name!r}",
-            f"Did you mean {close[0]!r}" if close else "`timm.list_models()` gives all names",
+            names_instead(name, {*timm.list_models(), *tagged}),
         )
 
 

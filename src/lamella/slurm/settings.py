@@ -7,9 +7,6 @@ from pydantic import Field
 
 from lamella.settings import Settings
 
-JOB_OVERHEAD_MIB = 512
-"""Memory of a job of workers beside that of its workers, in MiB."""
-
 
 class Launcher(StrEnum):
     """What starts the processes of a training."""

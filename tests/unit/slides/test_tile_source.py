@@ -143,6 +143,13 @@ def test_encoded_tile_is_none_where_the_file_has_none_and_an_error_without_jpeg(
             source.encoded_tile(0, 0, 0)
 
 
+def read_rows(source: TileSource, slides, size: int, *, every: int) -> None:
+    """Read regions of a size row by row."""
+    for y in range(0, slides.height, every):
+        for x in range(0, slides.width, every):
+            read(source, x, y, size)
+
+
 @pytest.fixture
 def decoded(monkeypatch) -> list[bytes]:
     """What is decoded by the sources that are opened from now on."""
@@ -160,9 +167,7 @@ def decoded(monkeypatch) -> list[bytes]:
 @pytest.mark.parametrize(("edge", "rows"), [(40, 2), (64, 1), (100, 3)])
 def test_each_tile_is_decoded_once_row_by_row(slides, decoded, edge: int, rows: int) -> None:
     with opened(slides.path("420.tiff")) as source:
-        for y in range(0, slides.height, edge):
-            for x in range(0, slides.width, edge):
-                read(source, x, y, edge)
+        read_rows(source, slides, edge, every=edge)
         grid = source.tile_grid(0)
         assert len(decoded) == grid.columns * grid.rows
         # As many rows of tiles are kept, of five, as a region touches.
@@ -171,9 +176,7 @@ def test_each_tile_is_decoded_once_row_by_row(slides, decoded, edge: int, rows: 
 
 def test_of_regions_of_whole_tiles_none_is_kept_for_the_next(slides, decoded) -> None:
     with opened(slides.path("420.tiff")) as source:
-        for y in range(0, slides.height, 128):
-            for x in range(0, slides.width, 128):
-                read(source, x, y, 128)
+        read_rows(source, slides, 128, every=128)
         grid = source.tile_grid(0)
         assert len(decoded) == grid.columns * grid.rows
         assert source._cache.bytes == 64 * 64 * 3
@@ -181,9 +184,7 @@ def test_of_regions_of_whole_tiles_none_is_kept_for_the_next(slides, decoded) ->
 
 def test_tiles_are_kept_once_regions_of_whole_tiles_overlap(slides, decoded) -> None:
     with opened(slides.path("420.tiff")) as source:
-        for y in range(0, slides.height, 64):
-            for x in range(0, slides.width, 64):
-                read(source, x, y, 128)
+        read_rows(source, slides, 128, every=64)
         grid = source.tile_grid(0)
         # Of those that the first two rows of regions share two are gone before any is kept.
         assert len(decoded) == grid.columns * grid.rows + 2

@@ -48,6 +48,7 @@ def measure_engine(
         device=settings.device,
         precision=precision,
         threads=settings.threads,
+        batch_sizes=tuple(planned_calls(settings)),
     )
     loaded = time.perf_counter()
     meter, energy_source = find_meter(settings.device)

@@ -86,10 +86,12 @@ class CheckedEngine(ABC):
         device: Device,
         precision: Precision,
         threads: int,
+        batch_sizes: Sequence[int] = (1,),
     ) -> None:
         self.device = device
         self.precision = precision
         self.threads = threads
+        self.batch_sizes = batch_sizes
         self._load(path)
         self.interface = self._detect(path) if interface is None else interface
         self._warm_up()

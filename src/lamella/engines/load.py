@@ -1,7 +1,7 @@
 """Load an exported model into an engine."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -38,6 +38,8 @@ _PLACES = {
         "onnxruntime_engine", "OnnxRuntimeTensorRtEngine", ModelFormat.ONNX
     ),
     EngineName.OPENVINO: _Place("openvino_engine", "OpenVinoEngine", ModelFormat.OPENVINO),
+    EngineName.TENSORRT: _Place("tensorrt_engine", "TensorRtEngine", ModelFormat.ONNX),
+    EngineName.TENSORRT_RTX: _Place("tensorrt_rtx_engine", "TensorRtRtxEngine", ModelFormat.ONNX),
 }
 
 FORMATS = {name: place.reads for name, place in _PLACES.items()}
@@ -57,6 +59,7 @@ def load_engine(
     device: Device = Device.CPU,
     precision: Precision = Precision.F32,
     threads: int,
+    batch_sizes: Sequence[int] = (1,),
 ) -> Engine:
     """Load a run's exported model into the named engine.
 
@@ -66,6 +69,8 @@ def load_engine(
         device: Where the model shall run.
         precision: Arithmetic that it computes in.
         threads: Threads that the engine computes with, at least 1.
+        batch_sizes: Rows that it will be asked for most; any other number is answered, too.
+            TensorRT is tuned for these alone, and answers longer batches in parts.
 
     Raises:
         EngineUnavailableError: the library is not installed here, has no such device or precision,
@@ -76,7 +81,14 @@ def load_engine(
     engine = _engine_for(name, device, precision)
     path, description = open_model(export_folder / FORMATS[name])
     with _told(name, device, engine):
-        return engine(path, description, device=device, precision=precision, threads=threads)
+        return engine(
+            path,
+            description,
+            device=device,
+            precision=precision,
+            threads=threads,
+            batch_sizes=batch_sizes,
+        )
 
 
 def load_foreign_engine(
@@ -87,6 +99,7 @@ def load_foreign_engine(
     device: Device = Device.CPU,
     precision: Precision = Precision.F32,
     threads: int,
+    batch_sizes: Sequence[int] = (1,),
 ) -> CheckedEngine:
     """Load a model that Lamella has not exported; it has no ``description``.
 
@@ -99,6 +112,7 @@ def load_foreign_engine(
         device: Where the model shall run.
         precision: Arithmetic that it computes in.
         threads: Threads that the engine computes with, at least 1.
+        batch_sizes: As ``load_engine``.
 
     Raises:
         EngineUnavailableError: as ``load_engine``.
@@ -106,7 +120,14 @@ def load_foreign_engine(
     """
     engine = _engine_for(name, device, precision)
     with _told(name, device, engine):
-        return engine(path, interface, device=device, precision=precision, threads=threads)
+        return engine(
+            path,
+            interface,
+            device=device,
+            precision=precision,
+            threads=threads,
+            batch_sizes=batch_sizes,
+        )
 
 
 @contextmanager
@@ -183,7 +204,7 @@ def _engine_class(name: EngineName) -> type[CheckedEngine]:
         raise EngineUnavailableError(
             f"its library cannot be imported ({error})",
             str(name),
-            "Run `make setup`, or choose another engine",
+            "Run `make setup`, install what it does not (docs/engines.md), or choose another engine",
         ) from error
     engine: type[CheckedEngine] = getattr(module, place.class_name)
     return engine

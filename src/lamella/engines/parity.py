@@ -176,6 +176,7 @@ def _compare(
             device=settings.device,
             precision=precision,
             threads=settings.threads,
+            batch_sizes=(settings.batch_size,),
         )
     except (EngineUnavailableError, StoreError) as error:
         return ParityRow(name, precision, "", Verdict.UNAVAILABLE, error.what, None)

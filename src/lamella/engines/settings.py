@@ -18,6 +18,8 @@ class EngineName(StrEnum):
     ONNXRUNTIME_OPENVINO = "onnxruntime_openvino"
     ONNXRUNTIME_TENSORRT = "onnxruntime_tensorrt"
     OPENVINO = "openvino"
+    TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt_rtx"
 
 
 class Precision(StrEnum):

@@ -49,7 +49,6 @@ from lamella.predict.predictions import (
     write_predictions,
 )
 from lamella.predict.settings import PredictSettings
-from lamella.settings import Device
 from lamella.slurm.settings import DEFAULT_SITE, SiteSettings
 from lamella.stores.json_files import digest
 from lamella.stores.shards import read_stored
@@ -216,9 +215,7 @@ def predict_slide(job: _Job) -> int:
 
 def _predict(job: _Job) -> Predictions:
     settings = job.settings
-    engine = _engine(
-        settings.engine, job.export_folder, settings.device, settings.threads, job.model_digest
-    )
+    engine = _engine(settings, job.export_folder, job.model_digest)
     return predict_patches(
         job.shard,
         job.slide_path,
@@ -229,12 +226,16 @@ def _predict(job: _Job) -> Predictions:
 
 
 @functools.lru_cache(maxsize=1)
-def _engine(
-    name: EngineName, export_folder: Path, device: Device, threads: int, model_digest: str
-) -> Engine:
+def _engine(settings: PredictSettings, export_folder: Path, model_digest: str) -> Engine:
     """Return the engine of this worker process; it is loaded once for all slides of a model."""
-    logger.info("loading %s for model %s", name, model_digest[:12])
-    return load_engine(name, export_folder, device=device, threads=threads)
+    logger.info("loading %s for model %s", settings.engine, model_digest[:12])
+    return load_engine(
+        settings.engine,
+        export_folder,
+        device=settings.device,
+        threads=settings.threads,
+        batch_sizes=(settings.batch_size,),
+    )
 
 
 def _draw(job: _Job, predictions: Predictions) -> Image.Image:

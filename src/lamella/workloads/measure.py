@@ -68,6 +68,7 @@ def measure_workload(
         device=benchmark.device,
         precision=precision,
         threads=benchmark.threads,
+        batch_sizes=_batch_sizes(workload, settings),
     )
     loaded = time.perf_counter()
     examples, expected = answers

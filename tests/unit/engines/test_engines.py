@@ -24,7 +24,10 @@ from lamella.export.description import (
 from lamella.settings import Device
 from lamella.training.checkpoint import load_trained
 
-ELSEWHERE = (EngineName.ONNXRUNTIME_OPENVINO, EngineName.ONNXRUNTIME_TENSORRT)
+ELSEWHERE = (
+    *(EngineName.ONNXRUNTIME_OPENVINO, EngineName.ONNXRUNTIME_TENSORRT),
+    *(EngineName.TENSORRT, EngineName.TENSORRT_RTX),
+)
 """Engines that need another build of ONNX Runtime, or a GPU."""
 
 HERE = tuple(
@@ -194,6 +197,8 @@ def test_a_missing_export_is_refused(name, tmp_path):
         (EngineName.TENSORFLOW, "tensorflow_engine", "tensorflow"),
         (EngineName.ONNXRUNTIME, "onnxruntime_engine", "onnxruntime"),
         (EngineName.OPENVINO, "openvino_engine", "openvino"),
+        (EngineName.TENSORRT, "tensorrt_engine", "tensorrt"),
+        (EngineName.TENSORRT_RTX, "tensorrt_rtx_engine", "tensorrt_rtx_bindings"),
     ],
 )
 def test_an_absent_library_is_named(name, module, library, monkeypatch):
@@ -245,7 +250,7 @@ def test_without_a_gpu_every_engine_says_why_it_cannot_use_one(name, results):
     status = engine_status(name, Device.CUDA)
     assert status.version is None
     assert status.reason
-    with pytest.raises(EngineUnavailableError, match="on cuda"):
+    with pytest.raises(EngineUnavailableError, match=rf"^{name}( on cuda)?: "):
         load_engine(name, results.export_folder, device=Device.CUDA, threads=1)
 
 

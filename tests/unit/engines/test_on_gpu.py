@@ -25,6 +25,8 @@ ENGINES = (
     EngineName.TORCH_COMPILED,
     EngineName.TORCHSCRIPT,
     EngineName.ONNXRUNTIME,
+    EngineName.TENSORRT,
+    EngineName.TENSORRT_RTX,
 )
 FRAMES = np.random.default_rng(0).integers(0, 255, (3, 96, 128), dtype=np.uint8)
 
@@ -41,7 +43,7 @@ def exported(tmp_path_factory):
         return folder, made.interface, made.network(torch.from_numpy(FRAMES)).numpy()
 
 
-def engine_of(name, precision, exported):
+def engine_of(name, precision, exported, batch_sizes=(1,)):
     folder, interface, _ = exported
     stored = FORMATS[name]
     try:
@@ -52,6 +54,7 @@ def engine_of(name, precision, exported):
             device=Device.CUDA,
             precision=precision,
             threads=2,
+            batch_sizes=batch_sizes,
         )
     except EngineUnavailableError as error:
         pytest.skip(str(error))
@@ -70,6 +73,16 @@ def test_answers_are_the_networks_within_the_limit_of_the_precision(name, precis
     # TorchScript joins operations after its first call, and rounds less often from then on.
     again = 0 if precision is Precision.F32 else ParityLimits().of(precision)
     np.testing.assert_allclose(engine.infer(FRAMES), answers, rtol=0, atol=again)
+
+
+@pytest.mark.parametrize("name", [EngineName.TENSORRT, EngineName.TENSORRT_RTX])
+def test_answers_of_a_plan_do_not_depend_on_how_a_batch_is_cut(name, exported):
+    engine = engine_of(name, Precision.F32, exported, batch_sizes=(1, 2))
+    plans = list((exported[0] / FORMATS[name] / "plans").glob(f"{name}_*_f32_1-2_*.plan"))
+    assert len(plans) == 1
+    for rows in (1, 2, 3):
+        answers = engine.infer(FRAMES[:rows])
+        assert np.abs(answers - exported[2][:rows]).max() < ParityLimits().f32
 
 
 @pytest.mark.parametrize("name", ENGINES[:3])

@@ -1,0 +1,174 @@
+"""What TensorRT's engines share: a plan, kept beside the model, that runs on the GPU."""
+
+import hashlib
+import logging
+import math
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx.checker import ValidationError
+
+from lamella.engines.engine import Arrays, CheckedEngine, gpu_lacks
+from lamella.engines.gpu import Gpu, GpuQueue, first_gpu
+from lamella.engines.settings import Precision
+from lamella.engines.tensorrt_plan import PlanBuilder, error_log, in_precision
+from lamella.errors import EngineUnavailableError
+from lamella.export.description import ModelInterface, TensorDescription
+from lamella.settings import Device
+from lamella.stores.atomic import replacing
+
+logger = logging.getLogger(__name__)
+
+
+class PlanEngine(CheckedEngine):
+    """An ``.onnx`` model that TensorRT has built a plan of: for a GPU, a precision, batch sizes."""
+
+    # A type that numpy does not have, or no object at all, is a TypeError of its Python interface.
+    load_errors = (RuntimeError, TypeError, OSError, DecodeError, ValidationError)
+    library: ClassVar[Any]
+    """The module of TensorRT."""
+
+    def _load(self, path: Path) -> None:
+        self._log = error_log(self.library)
+        self._runtime = self.library.Runtime(self._log)
+        # Weights that lie in files of their own are read, too.
+        model = onnx.load(path)
+        kept = path.parent / "plans" / self._plan_name(model, first_gpu())
+        plan = self._read(kept.read_bytes()) if kept.exists() else None
+        self._plan = plan or self._build(model, kept)
+        self._queue = GpuQueue()
+
+    def _build(self, model: onnx.ModelProto, kept: Path) -> Any:
+        """Build a plan and keep it."""
+        logger.info("%s builds %s", self.name, kept)
+        built = PlanBuilder(
+            self.library,
+            in_precision(model, self.precision),
+            batch_sizes=self.batch_sizes,
+            tf32=self.precision is Precision.TF32,
+        ).build()
+        try:
+            with replacing(kept) as temporary:
+                temporary.write_bytes(built)
+        except OSError as error:
+            logger.warning("the plan is not kept and will be built again: %s", error)
+        return self._said(self._read(built))
+
+    def _read(self, plan: bytes) -> Any:
+        return self._runtime.deserialize_cuda_engine(plan)
+
+    def _plan_name(self, model: onnx.ModelProto, gpu: Gpu) -> str:
+        """Return the name of a plan, which holds all that it depends on."""
+        content = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+        parts = (
+            *(self.name, self.library.__version__, gpu.name, "sm{}.{}".format(*gpu.capability)),
+            *(self.precision, "-".join(map(str, self.batch_sizes)), content[:16]),
+        )
+        return "_".join(re.sub(r"[^\w.-]+", "-", part) for part in parts) + ".plan"
+
+    def _detect(self, path: Path) -> ModelInterface:
+        names = [self._plan.get_tensor_name(i) for i in range(self._plan.num_io_tensors)]
+        into = self.library.TensorIOMode.INPUT
+        given = [name for name in names if self._plan.get_tensor_mode(name) == into]
+        return ModelInterface(
+            inputs=tuple(self._tensor(name) for name in given),
+            outputs=tuple(self._tensor(name) for name in names if name not in given),
+        )
+
+    def _tensor(self, name: str) -> TensorDescription:
+        kind = self.library.nptype(self._plan.get_tensor_dtype(name))
+        shape = tuple(self._plan.get_tensor_shape(name))
+        return TensorDescription(name=name, dtype=np.dtype(kind).name, shape=shape, layout="")
+
+    def _warm_up(self) -> None:
+        """Take the memory that inputs, outputs and the work on them need."""
+        rows = self.interface.inputs[0].shape[0]
+        sizes = self.batch_sizes if rows < 0 else (rows,)
+        # Changing the profile of a context would wait for the GPU.
+        self._contexts = {size: self._context(number) for number, size in enumerate(sizes)}
+        largest = self._contexts[max(sizes)]
+        self._set_rows(largest, max(sizes))
+        self._addresses = {
+            each.name: self._queue.allocate(
+                math.prod(largest.get_tensor_shape(each.name)) * np.dtype(each.dtype).itemsize
+            )
+            for each in (*self.interface.inputs, *self.interface.outputs)
+        }
+        for context in self._contexts.values():
+            for name, address in self._addresses.items():
+                context.set_tensor_address(name, address)
+
+    def _context(self, profile: int) -> Any:
+        context = self._said(self._plan.create_execution_context())
+        self._said(context.set_optimization_profile_async(profile, self._queue.handle))
+        return context
+
+    def _set_rows(self, context: Any, rows: int) -> None:
+        for each in self.interface.inputs:
+            self._said(context.set_input_shape(each.name, (rows, *each.shape[1:])))
+
+    def _run(self, inputs: Arrays) -> Arrays:
+        largest = max(self._contexts)
+        if len(inputs[0]) <= largest:
+            return self._run_part(inputs)
+        parts = [
+            self._run_part(tuple(each[start : start + largest] for each in inputs))
+            for start in range(0, len(inputs[0]), largest)
+        ]
+        return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+
+    def _run_part(self, inputs: Arrays) -> Arrays:
+        rows = len(inputs[0])
+        context = self._contexts[min(size for size in self._contexts if size >= rows)]
+        self._set_rows(context, rows)
+        for each, array in zip(self.interface.inputs, inputs, strict=True):
+            self._queue.upload(array, self._addresses[each.name])
+        self._said(context.execute_async_v3(self._queue.handle))
+        outputs = tuple(
+            self._queue.download(
+                self._addresses[each.name], tuple(context.get_tensor_shape(each.name)), each.dtype
+            )
+            for each in self.interface.outputs
+        )
+        self._queue.wait()
+        return outputs
+
+    def _said(self, given: Any) -> Any:
+        """Return what TensorRT gave, which is nothing or false where it could not do it."""
+        if not given:
+            raise RuntimeError(self._log.errors[-1])
+        return given
+
+    @classmethod
+    def version(cls, device: Device) -> str:
+        """Return TensorRT's version; see ``CheckedEngine``."""
+        if device is not Device.CUDA:
+            raise cls._unavailable(device, "TensorRT computes on NVIDIA GPUs alone")
+        version = str(cls.library.__version__)
+        if not hasattr(cls.library.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+            why = f"TensorRT {version} is older than 10, the first that Lamella takes"
+            raise cls._unavailable(device, why)
+        try:
+            first_gpu()
+        except RuntimeError as error:
+            raise cls._unavailable(device, f"TensorRT cannot use a GPU ({error})") from error
+        return version
+
+    @classmethod
+    def lacks(cls, precision: Precision, device: Device) -> str:
+        """Return what the GPU or Lamella's networks for TensorRT do not have."""
+        if precision is Precision.BF16:
+            return "Lamella gives TensorRT networks of f32, tf32 and f16"
+        return gpu_lacks(precision, first_gpu().capability)
+
+    @classmethod
+    def _unavailable(cls, device: Device, why: str) -> EngineUnavailableError:
+        return EngineUnavailableError(
+            why,
+            f"{cls.name} on {device}",
+            "Choose another engine, or run on a node with an NVIDIA GPU",
+        )

@@ -1,0 +1,25 @@
+"""TensorRT for RTX; the one module that imports it."""
+
+import tensorrt_rtx_bindings as tensorrt_rtx
+
+from lamella.engines.gpu import first_gpu
+from lamella.engines.plan_engine import PlanEngine
+from lamella.engines.settings import EngineName
+from lamella.settings import Device
+
+
+class TensorRtRtxEngine(PlanEngine):
+    """TensorRT for the GPUs of workstations: plans are ready in seconds, kernels at first use."""
+
+    name = EngineName.TENSORRT_RTX
+    library = tensorrt_rtx
+
+    @classmethod
+    def version(cls, device: Device) -> str:
+        """Return its version; see ``CheckedEngine``."""
+        version = super().version(device)
+        major, minor = first_gpu().capability
+        if f"SM{major}{minor}" not in tensorrt_rtx.ComputeCapability.__members__:
+            why = f"TensorRT for RTX does not compute on GPUs of compute capability {major}.{minor}"
+            raise cls._unavailable(device, why)
+        return version

@@ -1,0 +1,312 @@
+"""TensorRT for RTX builds plans without a GPU; running them is asked in ``test_on_gpu.py``."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tensorrt_rtx_bindings as tensorrt_rtx
+import torch
+from torch import nn
+
+from lamella.benchmark.settings import BenchmarkCase
+from lamella.engines import plan_engine, tensorrt_rtx_engine
+from lamella.engines.gpu import Gpu, GpuQueue, first_gpu
+from lamella.engines.load import engine_precisions, engine_version, load_foreign_engine
+from lamella.engines.settings import EngineName, ParityLimits, Precision
+from lamella.engines.tensorrt_plan import PlanBuilder, in_precision
+from lamella.engines.tensorrt_rtx_engine import TensorRtRtxEngine
+from lamella.errors import EngineUnavailableError
+from lamella.export.onnx_file import write_onnx
+from lamella.export.program import trace_program
+from lamella.settings import Device
+from lamella.workloads.networks import INPUT, OUTPUT, workload_network
+
+RTX_4090 = Gpu("NVIDIA GeForce RTX 4090", (8, 9))
+H100 = Gpu("NVIDIA H100 80GB HBM3", (9, 0))
+TYPES = tensorrt_rtx.DataType
+
+needs_no_gpu = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="asks what is said without an NVIDIA GPU"
+)
+
+
+class Both(nn.Module):
+    """Two inputs of two types, two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.convolution = nn.Conv2d(3, 4, 3, stride=2)
+
+    def forward(self, patches: torch.Tensor, ages: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        grown = self.convolution(patches.permute(0, 3, 1, 2).to(torch.float32) / 255)
+        return grown, grown.mean(dim=(2, 3)).sum(dim=1, keepdim=True) * ages
+
+
+@pytest.fixture(scope="module")
+def classifier(results):
+    return results.export_folder / "onnx" / "model.onnx"
+
+
+def written(path, network, examples, inputs, outputs):
+    write_onnx(path, trace_program(network, examples), opset=18, inputs=inputs, outputs=outputs)
+    return path
+
+
+def of_workload(path, case, shape):
+    examples = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    network = workload_network(case, examples, seed=0).network
+    return written(path, network, (torch.from_numpy(examples[:2]),), [INPUT], [OUTPUT])
+
+
+def builder_of(path, *, batch_sizes=(1,), precision=Precision.F32):
+    model = in_precision(onnx.load(path), precision)
+    tf32 = precision is Precision.TF32
+    return PlanBuilder(tensorrt_rtx, model, batch_sizes=batch_sizes, tf32=tf32)
+
+
+def interface_of(network):
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    outputs = [network.get_output(index) for index in range(network.num_outputs)]
+    return [(each.name, tuple(each.shape), each.dtype) for each in (*inputs, *outputs)]
+
+
+def test_a_patch_classifier_becomes_a_plan_that_takes_patches_as_they_lie_in_a_shard(classifier):
+    builder = builder_of(classifier, batch_sizes=(1, 16))
+    assert interface_of(builder.network) == [
+        ("patches", (-1, 48, 48, 3), TYPES.UINT8),
+        ("probabilities", (-1, 2), TYPES.FLOAT),
+    ]
+    assert builder.config.num_optimization_profiles == 2
+    # All weights are in it.
+    assert len(builder.build()) > 0.9 * classifier.stat().st_size
+
+
+def test_a_network_of_two_inputs_and_two_outputs_becomes_a_plan(tmp_path):
+    examples = (torch.zeros((2, 9, 11, 3), dtype=torch.uint8), torch.zeros((2, 1)))
+    names = (["patches", "ages"], ["grown", "product"])
+    builder = builder_of(written(tmp_path / "both.onnx", Both().eval(), examples, *names))
+    assert interface_of(builder.network) == [
+        ("patches", (-1, 9, 11, 3), TYPES.UINT8),
+        ("ages", (-1, 1), TYPES.FLOAT),
+        ("grown", (-1, 4, 4, 5), TYPES.FLOAT),
+        ("product", (-1, 1), TYPES.FLOAT),
+    ]
+    assert builder.build()
+
+
+@pytest.mark.parametrize("precision", [Precision.F32, Precision.F16])
+@pytest.mark.parametrize(
+    ("case", "shape"),
+    [(BenchmarkCase.ULTRASOUND, (3, 64, 96)), (BenchmarkCase.CT, (2, 16, 32, 48))],
+)
+def test_the_networks_of_the_workloads_become_plans(case, shape, precision, tmp_path):
+    model = of_workload(tmp_path / "model.onnx", case, shape)
+    assert builder_of(model, precision=precision).build()
+
+
+@pytest.mark.parametrize("precision", [Precision.F32, Precision.TF32])
+def test_tf32_is_taken_where_it_is_asked_for_alone(precision, classifier):
+    config = builder_of(classifier, precision=precision).config
+    assert config.get_flag(tensorrt_rtx.BuilderFlag.TF32) is (precision is Precision.TF32)
+
+
+def test_f16_is_the_type_of_the_layers_and_not_of_inputs_and_outputs(classifier):
+    halved, whole = (
+        builder_of(classifier, precision=each).network for each in (Precision.F16, Precision.F32)
+    )
+    assert interface_of(halved) == interface_of(whole)
+    assert types_of_convolutions(halved) == {TYPES.HALF}
+    assert types_of_convolutions(whole) == {TYPES.FLOAT}
+
+
+def types_of_convolutions(network):
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    kind = tensorrt_rtx.LayerType.CONVOLUTION
+    return {each.get_output(0).dtype for each in layers if each.type == kind}
+
+
+def test_answers_in_f16_are_within_its_limit(classifier):
+    patches = np.random.default_rng(0).integers(0, 256, (8, 48, 48, 3), dtype=np.uint8)
+    halved, whole = (
+        onnxruntime.InferenceSession(
+            in_precision(onnx.load(classifier), each).SerializeToString(),
+            providers=["CPUExecutionProvider"],
+        ).run(None, {"patches": patches})[0]
+        for each in (Precision.F16, Precision.F32)
+    )
+    assert 0 < np.abs(halved - whole).max() < ParityLimits().f16
+
+
+def rectifier(path, shape):
+    """Write a network that sets what is below zero to zero."""
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name in ("signal", "rectified")
+    ]
+    node = onnx.helper.make_node("Relu", ["signal"], ["rectified"])
+    graph = onnx.helper.make_graph([node], "rectifier", values[:1], values[1:])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), path)
+    return path
+
+
+def test_a_network_of_fixed_batches_is_built_for_them(tmp_path):
+    builder = builder_of(rectifier(tmp_path / "fixed.onnx", [4, 5]), batch_sizes=(1, 16))
+    assert builder.config.num_optimization_profiles == 0
+    assert builder.build()
+
+
+def test_another_free_axis_is_refused(tmp_path):
+    with pytest.raises(RuntimeError, match="the input signal has free axes beside the first"):
+        builder_of(rectifier(tmp_path / "free.onnx", ["n", 5, "columns"]))
+
+
+def test_what_tensorrt_does_not_know_is_told_in_its_words(tmp_path):
+    path = rectifier(tmp_path / "unknown.onnx", [4, 5])
+    model = onnx.load(path)
+    model.graph.node[0].op_type = "Unheard"
+    onnx.save(model, path)
+    with pytest.raises(RuntimeError, match="Unheard"):
+        builder_of(path)
+
+
+@needs_no_gpu
+def test_without_a_gpu_cuda_says_why():
+    with pytest.raises(RuntimeError, match=r"CUDA|no CUDA-capable device"):
+        first_gpu()
+    with pytest.raises(RuntimeError, match=r"CUDA|no CUDA-capable device"):
+        GpuQueue()
+    with pytest.raises(EngineUnavailableError, match=r"cannot use a GPU \(.*CUDA"):
+        engine_version(EngineName.TENSORRT_RTX, Device.CUDA)
+
+
+def test_the_cpu_is_refused():
+    with pytest.raises(EngineUnavailableError, match="computes on NVIDIA GPUs alone"):
+        engine_version(EngineName.TENSORRT_RTX, Device.CPU)
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """Say that there is a GPU, up to the first call that needs one."""
+
+    def say(gpu):
+        for module in (plan_engine, tensorrt_rtx_engine):
+            monkeypatch.setattr(module, "first_gpu", lambda: gpu)
+
+    return say
+
+
+def test_a_gpu_that_tensorrt_for_rtx_does_not_know_is_refused(on_gpu):
+    on_gpu(RTX_4090)
+    assert engine_version(EngineName.TENSORRT_RTX, Device.CUDA) == tensorrt_rtx.__version__
+    on_gpu(H100)
+    with pytest.raises(EngineUnavailableError, match=r"not compute .* capability 9\.0"):
+        engine_version(EngineName.TENSORRT_RTX, Device.CUDA)
+
+
+def test_precisions_are_those_of_the_gpu_without_bf16(on_gpu):
+    on_gpu(RTX_4090)
+    found = engine_precisions(EngineName.TENSORRT_RTX, Device.CUDA)
+    assert found == (Precision.F32, Precision.TF32, Precision.F16)
+    on_gpu(Gpu("Tesla T4", (7, 5)))
+    found = engine_precisions(EngineName.TENSORRT_RTX, Device.CUDA)
+    assert found == (Precision.F32, Precision.F16)
+
+
+def test_a_tensorrt_without_strong_types_is_refused(on_gpu, monkeypatch):
+    on_gpu(RTX_4090)
+    old = SimpleNamespace(
+        __version__="8.6.1", NetworkDefinitionCreationFlag=SimpleNamespace(EXPLICIT_BATCH=0)
+    )
+    monkeypatch.setattr(TensorRtRtxEngine, "library", old)
+    with pytest.raises(EngineUnavailableError, match=r"TensorRT 8\.6\.1 is older than 10"):
+        engine_version(EngineName.TENSORRT_RTX, Device.CUDA)
+
+
+@pytest.fixture
+def loaded(on_gpu, monkeypatch, tmp_path, classifier):
+    """Load the classifier up to its plan, whose bytes stand for what a GPU would read."""
+    on_gpu(RTX_4090)
+    monkeypatch.setattr(plan_engine, "GpuQueue", object)
+    monkeypatch.setattr(TensorRtRtxEngine, "_warm_up", lambda _: None)
+    monkeypatch.setattr(TensorRtRtxEngine, "_detect", lambda _, path: path)
+    monkeypatch.setattr(
+        TensorRtRtxEngine, "_read", lambda _, plan: plan if len(plan) > 100 else None
+    )
+    (tmp_path / "model.onnx").write_bytes(classifier.read_bytes())
+
+    def load(**given):
+        load_foreign_engine(
+            EngineName.TENSORRT_RTX,
+            tmp_path / "model.onnx",
+            device=Device.CUDA,
+            threads=1,
+            **given,
+        )
+        return {each.name: each.stat().st_mtime_ns for each in (tmp_path / "plans").iterdir()}
+
+    return load
+
+
+def test_a_plan_is_built_once_for_model_library_gpu_precision_and_batch_sizes(
+    loaded, on_gpu, tmp_path
+):
+    first = loaded()
+    assert len(first) == 1
+    assert next(iter(first)).startswith(
+        f"tensorrt_rtx_{tensorrt_rtx.__version__}_NVIDIA-GeForce-RTX-4090_sm8.9_f32_1_"
+    )
+    assert loaded() == first
+    assert len(loaded(batch_sizes=(1, 8))) == 2
+    assert len(loaded(precision=Precision.TF32)) == 3
+    on_gpu(Gpu("NVIDIA RTX A6000", (8, 6)))
+    assert len(loaded()) == 4
+    model = tmp_path / "model.onnx"
+    onnx.save(in_precision(onnx.load(model), Precision.F16), model)
+    assert len(loaded()) == 5
+
+
+def test_a_damaged_plan_is_built_again(loaded, tmp_path):
+    ((name, made),) = loaded().items()
+    (tmp_path / "plans" / name).write_bytes(b"nonsense")
+    ((again, renewed),) = loaded().items()
+    assert again == name
+    assert renewed != made
+    assert (tmp_path / "plans" / name).stat().st_size > 1000
+
+
+def test_a_plan_that_cannot_be_kept_is_used_all_the_same(loaded, tmp_path, caplog):
+    (tmp_path / "plans").write_text("a file where the folder should be")
+    with pytest.raises(NotADirectoryError):
+        loaded()
+    assert "the plan is not kept" in caplog.text
+
+
+def test_a_damaged_model_makes_the_engine_unavailable(loaded, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"nonsense")
+    with pytest.raises(EngineUnavailableError, match="cannot load the model"):
+        loaded()
+
+
+def test_weights_in_a_file_of_their_own_are_read_and_are_part_of_the_name(loaded, tmp_path):
+    path = tmp_path / "model.onnx"
+    apart = {"save_as_external_data": True, "location": "weights", "size_threshold": 0}
+    onnx.save(onnx.load(path), path, **apart)
+    assert len(loaded()) == 1
+    weights = bytearray((tmp_path / "weights").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (tmp_path / "weights").write_bytes(weights)
+    assert len(loaded()) == 2
+    (tmp_path / "weights").unlink()
+    with pytest.raises(EngineUnavailableError, match="cannot load the model"):
+        loaded()
+
+
+def test_a_plan_that_the_gpu_refuses_makes_the_engine_unavailable(loaded, monkeypatch):
+    monkeypatch.setattr(
+        TensorRtRtxEngine, "_read", lambda self, plan: self._runtime.deserialize_cuda_engine(plan)
+    )
+    with pytest.raises(EngineUnavailableError, match="cannot load the model"):
+        loaded()

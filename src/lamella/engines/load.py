@@ -204,7 +204,7 @@ def _engine_class(name: EngineName) -> type[CheckedEngine]:
         raise EngineUnavailableError(
             f"its library cannot be imported ({error})",
             str(name),
-            "Run `make setup`, install what it does not (docs/engines.md), or choose another engine",
+            "Run `make setup`, install what it leaves out (docs/engines.md), or take another",
         ) from error
     engine: type[CheckedEngine] = getattr(module, place.class_name)
     return engine

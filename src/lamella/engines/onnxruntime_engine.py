@@ -8,6 +8,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
 from lamella.engines.engine import Arrays, CheckedEngine, gpu_lacks
+from lamella.engines.gpu import first_gpu
 from lamella.engines.settings import EngineName, Precision
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelInterface, TensorDescription
@@ -86,7 +87,7 @@ class OnnxRuntimeEngine(CheckedEngine):
     def lacks(cls, precision: Precision, device: Device) -> str:
         """Return what its provider does not compute in; see ``CheckedEngine``."""
         if (device, precision) in cls.options:
-            return gpu_lacks(precision, _gpu_capability())
+            return gpu_lacks(precision, first_gpu().capability)
         also = "".join(f" and {other}" for on, other in cls.options if on is device) or " alone"
         return f"ONNX Runtime computes in f32{also} by {cls.providers[device][0]}"
 
@@ -129,21 +130,6 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _ERRORS_ONLY
     return options
-
-
-def _gpu_capability() -> tuple[int, int]:
-    """Return the compute capability of the first GPU, which ONNX Runtime does not tell.
-
-    Source:
-        CUDA Driver API, ``CUdevice_attribute``: 75 and 76 are its two parts.
-    """
-    driver = ctypes.CDLL("libcuda.so.1")
-    driver.cuInit(0)
-    parts = (ctypes.c_int(), ctypes.c_int())
-    for attribute, part in enumerate(parts, start=75):
-        driver.cuDeviceGetAttribute(ctypes.byref(part), attribute, 0)
-    major, minor = parts
-    return major.value, minor.value
 
 
 def _check_libraries(name: EngineName, device: Device, library: str) -> None:

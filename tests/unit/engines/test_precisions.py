@@ -7,6 +7,7 @@ import torch
 from lamella.engines import onnxruntime_engine, openvino_engine
 from lamella.engines.available import engine_status
 from lamella.engines.engine import gpu_lacks
+from lamella.engines.gpu import Gpu
 from lamella.engines.load import FORMATS, load_engine, load_foreign_engine
 from lamella.engines.openvino_engine import cpu_capabilities
 from lamella.engines.samples import read_patches
@@ -231,7 +232,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(library, "get_available_providers", lambda: providers)
     monkeypatch.setattr(library, "preload_dlls", lambda **_: None)
     monkeypatch.setattr(onnxruntime_engine.ctypes, "CDLL", lambda _: None)
-    monkeypatch.setattr(onnxruntime_engine, "_gpu_capability", lambda: (8, 0))
+    monkeypatch.setattr(onnxruntime_engine, "first_gpu", lambda: Gpu("NVIDIA A100", (8, 0)))
     return told
 
 

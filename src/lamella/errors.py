@@ -15,7 +15,7 @@
     ├── SlurmError                  SLURM does not answer, or not as is expected
     ├── TrainingError               a training run cannot start or go on
     ├── ExportError                 a trained model cannot be exported
-    ├── EngineUnavailableError      an inference engine or its device is not here
+    ├── EngineUnavailableError      an inference engine or its device is not here, or fails
     ├── UnexplainableError          a network cannot be explained by the chosen method
     ├── TrackingError               a record cannot be written or sent
     ├── WorkerLostError             the process that worked on a slide was killed, again and again
@@ -104,7 +104,7 @@ class ExportError(LamellaError):
 
 
 class EngineUnavailableError(LamellaError):
-    """An inference engine or its device is not here."""
+    """An inference engine or its device is not here, or fails while it computes."""
 
 
 class UnexplainableError(LamellaError):

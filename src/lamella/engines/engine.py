@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.engines.settings import EngineName, Precision
-from lamella.errors import StoreError
+from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import ModelDescription, ModelInterface, TensorDescription
 from lamella.settings import Device
 
@@ -59,6 +59,7 @@ class Engine(Protocol):
             TypeError: the patches are of another type than the model's input.
             ValueError: the patches are of another shape, or the model has more than one input or
                 output.
+            EngineUnavailableError: the library fails, for example for want of memory.
         """
         ...
 
@@ -75,8 +76,8 @@ class CheckedEngine(ABC):
     """What the engines share: the checks of a batch before the library sees it."""
 
     name: ClassVar[EngineName]
-    load_errors: ClassVar[tuple[type[Exception], ...]]
-    """What the library raises where it cannot load a model."""
+    library_errors: ClassVar[tuple[type[Exception], ...]]
+    """What the library raises where it cannot load a model, or compute."""
 
     def __init__(
         self,
@@ -135,9 +136,19 @@ class CheckedEngine(ABC):
             return tuple(_no_rows(each) for each in self.interface.outputs)
         size = self.interface.inputs[0].shape[0]
         if size in (-1, rows):
-            return self._run(tuple(np.ascontiguousarray(each) for each in inputs))
-        found = [self._run(part) for part in _parts(inputs, size)]
+            return self._computed(tuple(np.ascontiguousarray(each) for each in inputs))
+        found = [self._computed(part) for part in _parts(inputs, size)]
         return tuple(np.concatenate(each)[:rows] for each in zip(*found, strict=True))
+
+    def _computed(self, inputs: Arrays) -> Arrays:
+        try:
+            return self._run(inputs)
+        except self.library_errors as error:
+            raise EngineUnavailableError(
+                f"it failed while it computed {len(inputs[0])} at once ({first_line(error)})",
+                f"{self.name} on {self.device} in {self.precision}",
+                "Choose a smaller batch, or another engine, device or precision",
+            ) from error
 
     @abstractmethod
     def _load(self, path: Path) -> None:
@@ -234,6 +245,11 @@ def check_batch(inputs: Sequence[NDArray[Any]], expected: Sequence[TensorDescrip
     if len(lengths) != 1:
         raise ValueError(f"the inputs are of different lengths {sorted(lengths)}")
     return lengths.pop()
+
+
+def first_line(error: Exception) -> str:
+    """Return what a library says first; more lines are its own affairs."""
+    return str(error).strip().partition("\n")[0]
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from lamella.engines.engine import CheckedEngine, Engine
+from lamella.engines.engine import CheckedEngine, Engine, first_line
 from lamella.engines.settings import EngineName, Precision
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelFormat, ModelInterface, open_model
@@ -135,16 +135,12 @@ def _told(name: EngineName, device: Device, engine: type[CheckedEngine]) -> Iter
     """Tell in Lamella's words why a library cannot load a model."""
     try:
         yield
-    except engine.load_errors as error:
+    except engine.library_errors as error:
         raise EngineUnavailableError(
-            f"it cannot load the model ({_first_line(error)})",
+            f"it cannot load the model ({first_line(error)})",
             f"{name} on {device}",
             "Choose another engine, or another version of its library",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def engine_version(name: EngineName, device: Device) -> str:

@@ -29,7 +29,7 @@ class OnnxRuntimeEngine(CheckedEngine):
     """An ``.onnx`` model."""
 
     name = EngineName.ONNXRUNTIME
-    load_errors = (
+    library_errors = (
         *(faults.EPFail, faults.Fail, faults.InvalidArgument, faults.InvalidGraph),
         *(faults.InvalidProtobuf, faults.NotImplemented, faults.RuntimeException),
     )

@@ -28,7 +28,7 @@ class OpenVinoEngine(CheckedEngine):
     """
 
     name = EngineName.OPENVINO
-    load_errors = (RuntimeError,)
+    library_errors = (RuntimeError,)
 
     def _load(self, path: Path) -> None:
         with signal_stack_kept():

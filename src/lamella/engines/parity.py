@@ -178,9 +178,9 @@ def _compare(
             threads=settings.threads,
             batch_sizes=(settings.batch_size,),
         )
+        answers = _answers_of(engine, sample.patches, settings.batch_size)
     except (EngineUnavailableError, StoreError) as error:
         return ParityRow(name, precision, "", Verdict.UNAVAILABLE, error.what, None)
-    answers = _answers_of(engine, sample.patches, settings.batch_size)
     agreement = compare(answers, sample.reference.probabilities, sample.targets)
     limit = settings.limits.of(precision)
     if agreement.within(limit):

@@ -26,7 +26,7 @@ class TensorFlowEngine(CheckedEngine):
     """
 
     name = EngineName.TENSORFLOW
-    load_errors = (OSError, RuntimeError, ValueError, KeyError, tf.errors.OpError)
+    library_errors = (OSError, RuntimeError, ValueError, KeyError, tf.errors.OpError)
 
     def _load(self, path: Path) -> None:
         try:

@@ -31,7 +31,7 @@ class TorchEngine(CheckedEngine):
     """
 
     name = EngineName.TORCH
-    load_errors = (RuntimeError, ValueError, OSError, BadZipFile)
+    library_errors = (RuntimeError, ValueError, OSError, BadZipFile)
 
     def _load(self, path: Path) -> None:
         self._set_up()

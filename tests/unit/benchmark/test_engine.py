@@ -8,7 +8,7 @@ from lamella.benchmark.cell import BenchmarkCell, read_cell
 from lamella.benchmark.energy import find_meter
 from lamella.benchmark.engine import benchmark_engine, sentence
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings, Scenario
-from lamella.engines.openvino_engine import cpu_capabilities
+from lamella.engines.openvino_engine import OpenVinoEngine, cpu_capabilities
 from lamella.engines.parity import check_parity
 from lamella.engines.settings import (
     USUAL_ENGINES,
@@ -164,6 +164,20 @@ def test_an_unavailable_engine_is_recorded_with_its_reason(measure):
     assert (cell.verdict, cell.measurement) == (Verdict.UNAVAILABLE, None)
     assert stored["reason"] == "OpenVINO does not run on NVIDIA GPUs"
     assert record.params["verdict"] == "unavailable"
+
+
+def test_an_engine_that_fails_at_a_batch_size_is_recorded_with_its_reason(measure, monkeypatch):
+    right = OpenVinoEngine._run
+
+    def limited(self, inputs):
+        if len(inputs[0]) > 1:
+            raise RuntimeError("no room")
+        return right(self, inputs)
+
+    monkeypatch.setattr(OpenVinoEngine, "_run", limited)
+    cell, _, _ = measure(EngineName.OPENVINO)
+    assert cell.verdict is Verdict.UNAVAILABLE
+    assert cell.reason == "it failed while it computed 3 at once (no room)"
 
 
 def test_the_measurement_is_tracked_with_the_file(measure, tmp_path):

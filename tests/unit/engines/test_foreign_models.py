@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch  # noqa: F401  # before TensorFlow: after it, it crashes
 from PIL import Image
@@ -92,3 +93,27 @@ def test_a_damaged_file_is_told(name, tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"nonsense")
     with pytest.raises(EngineUnavailableError, match="cannot load the model"):
         load_foreign_engine(name, tmp_path / "model.onnx", threads=1)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A model that looks rows up in a table of three."""
+    make = onnx.helper
+    rows = make.make_tensor_value_info("rows", onnx.TensorProto.INT64, ["n"])
+    found = make.make_tensor_value_info("found", onnx.TensorProto.FLOAT, ["n", 2])
+    values = make.make_tensor("values", onnx.TensorProto.FLOAT, [3, 2], [0, 1, 2, 3, 4, 5])
+    node = make.make_node("Gather", ["values", "rows"], ["found"])
+    graph = make.make_graph([node], "table", [rows], [found], [values])
+    model = make.make_model(graph, ir_version=10, opset_imports=[make.make_opsetid("", 18)])
+    onnx.save(model, tmp_path / "table.onnx")
+    return tmp_path / "table.onnx"
+
+
+def test_what_a_library_says_where_it_fails_is_told_with_the_engine_and_the_batch(table):
+    engine = load_foreign_engine(EngineName.ONNXRUNTIME, table, threads=1)
+    assert engine.infer(np.array([2, 0])).tolist() == [[4, 5], [0, 1]]
+    with pytest.raises(
+        EngineUnavailableError,
+        match=r"^onnxruntime on cpu in f32: it failed while it computed 2 at once \(.*bounds",
+    ):
+        engine.infer(np.array([2, 7]))

@@ -162,6 +162,18 @@ def test_an_engine_that_cannot_load_its_model_is_unavailable_and_the_others_are_
     assert "damaged" in verdicts["torch"][1]
 
 
+def test_an_engine_that_fails_while_it_computes_is_unavailable_and_the_others_are_compared(
+    results, tmp_path, tracked, monkeypatch
+):
+    def no_memory(*_):
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(OpenVinoEngine, "_run", no_memory)
+    rows = read_table(compare(results, tmp_path, patches=3))
+    assert [row["verdict"] for row in rows] == ["valid", "valid", "unavailable"]
+    assert rows[2]["reason"] == "it failed while it computed 3 at once (no room)"
+
+
 def test_an_engine_that_was_not_compared_is_not_taken_for_valid(results, tmp_path, tracked):
     output = compare(results, tmp_path, engines=(EngineName.TORCH,), patches=3)
     with pytest.raises(StoreError, match=r"openvino in f32 was not compared.*parity.engines"):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lamella.logs import start_job_log
+from lamella.tracking.settings import TrackingSettings
 from lamella.workloads.summarise import summarise_workloads
 
 if __name__ == "__main__":
@@ -13,4 +14,5 @@ if __name__ == "__main__":
         tables=Path(snakemake.output.tables),
         stages=Path(snakemake.output.stages),
         parity=Path(snakemake.output.parity),
+        tracking=TrackingSettings(**snakemake.params.tracking),
     )

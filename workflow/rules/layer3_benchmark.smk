@@ -50,12 +50,14 @@ rule summarise_benchmark:
             engine=ENGINES,
             precision=PRECISIONS,
         ),
+        tracking=ancient("results/mlflow/ready.json"),
     output:
         summary="results/benchmark/summary.tsv",
         scenarios="results/benchmark/scenarios.tsv",
     log:
         "results/logs/summarise_benchmark.log",
     params:
+        tracking=without_replanning(SETTINGS.tracking),
         revision=benchmark.REVISION,
     script:
         "../../scripts/benchmark/summarise_benchmark.py"
@@ -147,6 +149,7 @@ rule summarise_workloads:
             engine=ENGINES,
             precision=PRECISIONS,
         ),
+        tracking=ancient("results/mlflow/ready.json"),
     output:
         summary="results/benchmark/workloads.tsv",
         tables="results/benchmark/workloads.md",
@@ -155,6 +158,7 @@ rule summarise_workloads:
     log:
         "results/logs/summarise_workloads.log",
     params:
+        tracking=without_replanning(SETTINGS.tracking),
         revision=workloads.REVISION,
     script:
         "../../scripts/benchmark/summarise_workloads.py"

@@ -1,5 +1,8 @@
 """What is tracked of a measurement."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from lamella.benchmark.cell import BenchmarkCell, EngineCell, Measurement
 from lamella.tracking.record import Dataset, Record
 
@@ -36,6 +39,16 @@ def record_of(cell: BenchmarkCell, *, artifact: str, started_ms: int) -> Record:
     if cell.measurement is not None:
         record.add_metrics(_figures(cell.measurement))
     return record
+
+
+def record_of_tables(name: str, files: Sequence[Path]) -> Record:
+    """Return what is tracked of the tables and pictures that put the engines side by side.
+
+    Args:
+        name: Name of the run.
+        files: They, in the folder of the record's folder.
+    """
+    return Record(kind="benchmark", name=name, artifacts=[f"../{each.name}" for each in files])
 
 
 def engine_facts(cell: EngineCell, **more: object) -> dict[str, str]:

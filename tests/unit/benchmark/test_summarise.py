@@ -15,6 +15,7 @@ from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
 from lamella.settings import Device
 from lamella.stores.tables import read_table
+from lamella.tracking.settings import TrackingSettings
 
 SINGLE_STREAM = ScenarioResult(
     scenario=Scenario.SINGLE_STREAM,
@@ -95,7 +96,14 @@ def cell_of(engine: EngineName, speeds: dict[int, float], **changes) -> Benchmar
 
 
 @pytest.fixture
-def summarise(tmp_path):
+def tracked(monkeypatch):
+    calls = []
+    monkeypatch.setattr("lamella.benchmark.summarise.track", lambda *call: calls.append(call))
+    return calls
+
+
+@pytest.fixture
+def summarise(tmp_path, tracked):
     def run(*cells: BenchmarkCell) -> list[dict[str, str]]:
         paths = [tmp_path / f"{place}.json" for place in range(len(cells))]
         for path, cell in zip(paths, cells, strict=True):
@@ -104,10 +112,21 @@ def summarise(tmp_path):
             results=paths,
             output=tmp_path / "summary.tsv",
             scenarios=tmp_path / "scenarios.tsv",
+            tracking=TrackingSettings(),
         )
         return read_table(tmp_path / "summary.tsv")
 
     return run
+
+
+def test_the_tables_are_tracked(summarise, tracked, tmp_path):
+    summarise(cell_of(EngineName.TORCH, {1: 20.0}))
+    [(record, folder, _)] = tracked
+    assert (record.kind, record.name) == ("benchmark", "benchmark patches")
+    assert {(folder / name).resolve() for name in record.artifacts} == {
+        tmp_path / "summary.tsv",
+        tmp_path / "scenarios.tsv",
+    }
 
 
 def test_speed_against_torch_is_that_of_the_same_batch_size(summarise):

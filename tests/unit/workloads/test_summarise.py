@@ -11,6 +11,8 @@ from lamella.engines.settings import EngineName
 from lamella.engines.verdict import Verdict
 from lamella.settings import Device
 from lamella.stores.tables import read_table
+from lamella.tracking.record import check_files
+from lamella.tracking.settings import TrackingSettings
 from lamella.workloads.cell import (
     Mode,
     RunTimes,
@@ -105,7 +107,14 @@ ABSENT = cell_of(
 
 
 @pytest.fixture
-def summarised(tmp_path):
+def tracked(monkeypatch):
+    calls = []
+    monkeypatch.setattr("lamella.workloads.summarise.track", lambda *call: calls.append(call))
+    return calls
+
+
+@pytest.fixture
+def summarised(tmp_path, tracked):
     def summarise(*cells):
         paths = [tmp_path / f"{number}.json" for number in range(len(cells))]
         for path, cell in zip(paths, cells, strict=True):
@@ -116,12 +125,24 @@ def summarised(tmp_path):
             "stages": tmp_path / "stages.svg",
             "parity": tmp_path / "parity.svg",
         }
-        summarise_workloads(results=paths, **outputs)
+        summarise_workloads(results=paths, **outputs, tracking=TrackingSettings())
         return {name: path.read_text("utf-8") for name, path in outputs.items()} | {
             "rows": read_table(outputs["output"])
         }
 
     return summarise
+
+
+def test_tables_and_pictures_are_tracked(summarised, tracked, tmp_path):
+    summarised(TORCH, OPENVINO)
+    [(record, folder, _)] = tracked
+    assert (record.kind, record.name) == ("benchmark", "benchmark workloads")
+    folder.mkdir()
+    check_files(record, folder)
+    names = ["workloads.tsv", "workloads.md", "stages.svg", "parity.svg"]
+    assert [(folder / name).resolve() for name in record.artifacts] == [
+        tmp_path / name for name in names
+    ]
 
 
 def test_every_batch_size_and_mode_has_a_row_and_an_absent_engine_one_with_the_reason(summarised):

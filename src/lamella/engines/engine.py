@@ -76,8 +76,12 @@ class CheckedEngine(ABC):
     """What the engines share: the checks of a batch before the library sees it."""
 
     name: ClassVar[EngineName]
-    library_errors: ClassVar[tuple[type[Exception], ...]]
-    """What the library raises where it cannot load a model, or compute."""
+    load_errors: ClassVar[tuple[type[Exception], ...]]
+    """What the library raises where it cannot load a model."""
+    run_errors: ClassVar[tuple[type[Exception], ...]] = (RuntimeError,)
+    """What it raises where it cannot compute."""
+    by_name: ClassVar[bool] = True
+    """Whether inputs and outputs are those of the file's names, not of its order."""
 
     def __init__(
         self,
@@ -95,6 +99,15 @@ class CheckedEngine(ABC):
         self.batch_sizes = batch_sizes
         self._load(path)
         self.interface = self._detect(path) if interface is None else interface
+        for each in self.interface.inputs:
+            if not each.shape:
+                raise StoreError(
+                    f"its input {each.name} has no axis for the rows of a batch",
+                    str(path),
+                    "Export the network with inputs of one axis or more, and say which",
+                )
+        if self.by_name and interface is not None:
+            _check_names(self.interface, self._detect(path), path)
         self._warm_up()
 
     @classmethod
@@ -143,7 +156,7 @@ class CheckedEngine(ABC):
     def _computed(self, inputs: Arrays) -> Arrays:
         try:
             return self._run(inputs)
-        except self.library_errors as error:
+        except self.run_errors as error:
             raise EngineUnavailableError(
                 f"it failed while it computed {len(inputs[0])} at once ({first_line(error)})",
                 f"{self.name} on {self.device} in {self.precision}",
@@ -248,8 +261,28 @@ def check_batch(inputs: Sequence[NDArray[Any]], expected: Sequence[TensorDescrip
 
 
 def first_line(error: Exception) -> str:
-    """Return what a library says first; more lines are its own affairs."""
-    return str(error).strip().partition("\n")[0]
+    """Return the first line of what a library says; more of them are its own affairs."""
+    lines = str(error).strip().split("\n")
+    # OpenVINO begins with places in its own source.
+    telling = [line for line in lines if not line.startswith(("Exception from ", "Check '"))]
+    return (telling or lines)[0].strip()
+
+
+def _check_names(given: ModelInterface, found: ModelInterface, path: Path) -> None:
+    """Refuse inputs and outputs that a file does not have.
+
+    Raises:
+        StoreError: a name is not the file's, or an input of the file is not given.
+    """
+    for kind in ("inputs", "outputs"):
+        names = [each.name for each in getattr(given, kind)]
+        there = [each.name for each in getattr(found, kind)]
+        if not set(names) <= set(there) or (kind == "inputs" and len(names) != len(there)):
+            raise StoreError(
+                f"its {kind} are {', '.join(there)}, not {', '.join(names)}",
+                str(path),
+                "Correct the interface that is given",
+            )
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from zipfile import ZipFile, is_zipfile
 
 from lamella.engines.engine import CheckedEngine, Engine, first_line
 from lamella.engines.settings import EngineName, Precision
-from lamella.errors import EngineUnavailableError
+from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import ModelFormat, ModelInterface, open_model
 from lamella.settings import Device
 
@@ -80,7 +81,7 @@ def load_engine(
     """
     engine = _engine_for(name, device, precision)
     path, description = open_model(export_folder / FORMATS[name])
-    with _told(name, device, engine):
+    with _told(name, device, engine, path):
         return engine(
             path,
             description,
@@ -116,10 +117,12 @@ def load_foreign_engine(
 
     Raises:
         EngineUnavailableError: as ``load_engine``.
-        StoreError: the file does not say what the inputs and outputs are.
+        StoreError: the file is missing or damaged, does not say what the inputs and outputs are, or
+            has others than those that are given.
     """
     engine = _engine_for(name, device, precision)
-    with _told(name, device, engine):
+    _check_file(path)
+    with _told(name, device, engine, path):
         return engine(
             path,
             interface,
@@ -130,15 +133,34 @@ def load_foreign_engine(
         )
 
 
+def _check_file(path: Path) -> None:
+    """Refuse a file that is missing, or whose own checksums are wrong.
+
+    Raises:
+        StoreError: it is one of them.
+    """
+    if not path.exists():
+        raise StoreError("there is no such model", str(path), "Correct the path")
+    if not is_zipfile(path):
+        return
+    # torch does not look at the checksums: flipped bits would be taken for weights.
+    with ZipFile(path) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise StoreError(f"the model is damaged ({broken})", str(path), "Copy it again")
+
+
 @contextmanager
-def _told(name: EngineName, device: Device, engine: type[CheckedEngine]) -> Iterator[None]:
+def _told(
+    name: EngineName, device: Device, engine: type[CheckedEngine], path: Path
+) -> Iterator[None]:
     """Tell in Lamella's words why a library cannot load a model."""
     try:
         yield
-    except engine.library_errors as error:
+    except engine.load_errors as error:
         raise EngineUnavailableError(
             f"it cannot load the model ({first_line(error)})",
-            f"{name} on {device}",
+            f"{path} in {name} on {device}",
             "Choose another engine, or another version of its library",
         ) from error
 

@@ -29,10 +29,12 @@ class OnnxRuntimeEngine(CheckedEngine):
     """An ``.onnx`` model."""
 
     name = EngineName.ONNXRUNTIME
-    library_errors = (
+    load_errors = (
         *(faults.EPFail, faults.Fail, faults.InvalidArgument, faults.InvalidGraph),
         *(faults.InvalidProtobuf, faults.NotImplemented, faults.RuntimeException),
+        *(RuntimeError, ValueError),
     )
+    run_errors = load_errors
     # On GPUs, ONNX Runtime computes with 10 bits of mantissa (TF32) unless told otherwise.
     providers: ClassVar[dict[Device, tuple[str, dict[str, str]]]] = {
         Device.CPU: ("CPUExecutionProvider", {}),
@@ -53,8 +55,13 @@ class OnnxRuntimeEngine(CheckedEngine):
         options = usual | self.options.get((self.device, self.precision), {})
         if self.threads_option:
             options[self.threads_option] = str(self.threads)
+        # By itself it says on stdout that it failed, and goes on with another provider.
         self._session = onnxruntime.InferenceSession(
-            path, _options(self.threads), providers=[provider], provider_options=[options]
+            path,
+            _options(self.threads),
+            providers=[provider],
+            provider_options=[options],
+            enable_fallback=0,
         )
         # ONNX Runtime takes the CPU in silence where a provider does not start.
         if self._session.get_providers()[0] != provider:
@@ -63,7 +70,8 @@ class OnnxRuntimeEngine(CheckedEngine):
 
     def _run(self, inputs: Arrays) -> Arrays:
         names = [each.name for each in self.interface.inputs]
-        return tuple(self._session.run(None, dict(zip(names, inputs, strict=True))))
+        wanted = [each.name for each in self.interface.outputs]
+        return tuple(self._session.run(wanted, dict(zip(names, inputs, strict=True))))
 
     def _detect(self, path: Path) -> ModelInterface:
         return ModelInterface(
@@ -81,6 +89,7 @@ class OnnxRuntimeEngine(CheckedEngine):
             raise _unavailable(cls.name, device, f"this build has no {provider}")
         if provider in _LIBRARIES:
             _check_libraries(cls.name, device, _LIBRARIES[provider])
+            _check_gpu(cls.name, device)
         return str(onnxruntime.__version__)
 
     @classmethod
@@ -141,6 +150,14 @@ def _check_libraries(name: EngineName, device: Device, library: str) -> None:
         ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"))
         ctypes.CDLL(str(folder / library))
     except OSError as error:
+        raise _unavailable(name, device, str(error)) from error
+
+
+def _check_gpu(name: EngineName, device: Device) -> None:
+    # A driver may be there without any GPU, on the node or for the job.
+    try:
+        first_gpu()
+    except RuntimeError as error:
         raise _unavailable(name, device, str(error)) from error
 
 

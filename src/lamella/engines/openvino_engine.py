@@ -28,7 +28,7 @@ class OpenVinoEngine(CheckedEngine):
     """
 
     name = EngineName.OPENVINO
-    library_errors = (RuntimeError,)
+    load_errors = (RuntimeError,)
 
     def _load(self, path: Path) -> None:
         with signal_stack_kept():
@@ -37,10 +37,16 @@ class OpenVinoEngine(CheckedEngine):
             model = core.compile_model(core.read_model(path), _CPU, settings)
         self._request = model.create_infer_request()
 
+    def _warm_up(self) -> None:
+        model = self._request.get_compiled_model()
+        self._inputs = [model.input(each.name) for each in self.interface.inputs]
+        self._outputs = [model.output(each.name) for each in self.interface.outputs]
+
     def _run(self, inputs: Arrays) -> Arrays:
+        feed = dict(zip(self._inputs, inputs, strict=True))
         # Shared outputs would be overwritten by the next call.
-        found = self._request.infer(dict(enumerate(inputs)), share_inputs=True, share_outputs=False)
-        return tuple(found.to_tuple())
+        found = self._request.infer(feed, share_inputs=True, share_outputs=False)
+        return tuple(found[port] for port in self._outputs)
 
     def _detect(self, path: Path) -> ModelInterface:
         model = self._request.get_compiled_model()

@@ -123,9 +123,16 @@ def _sample(
     patches = read_patches(table, index)
     metrics = folder / description.origin.metrics
     model = load_trained(metrics)
+    answers = _answer(model.inference(), patches, settings)
+    if not np.isfinite(answers).all():
+        raise StoreError(
+            "the trained network itself gives answers that are not finite",
+            str(metrics),
+            "Look at its losses, and train it again with a lower learning rate",
+        )
     reference = Reference(
         table=table,
-        probabilities=_answer(model.inference(), patches, settings),
+        probabilities=answers,
         index_digest=index.digest,
         models={
             str(stored): read_description(export_folder / stored).digest

@@ -28,7 +28,7 @@ class PlanEngine(CheckedEngine):
     """An ``.onnx`` model that TensorRT has built a plan of: for a GPU, a precision, batch sizes."""
 
     # A type that numpy does not have, or no object at all, is a TypeError of its Python interface.
-    library_errors = (RuntimeError, TypeError, OSError, DecodeError, ValidationError)
+    load_errors = (RuntimeError, TypeError, OSError, DecodeError, ValidationError)
     library: ClassVar[Any]
     """The module of TensorRT."""
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from lamella.engines.engine import Arrays, CheckedEngine, gpu_lacks
+from lamella.engines.gpu import first_gpu
 from lamella.engines.settings import EngineName, Precision
-from lamella.errors import EngineUnavailableError
+from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import ModelInterface, TensorDescription
 from lamella.models.keras_library import KerasBackend, load_tensorflow, set_up_tensorflow
 from lamella.settings import Device
@@ -26,7 +27,8 @@ class TensorFlowEngine(CheckedEngine):
     """
 
     name = EngineName.TENSORFLOW
-    library_errors = (OSError, RuntimeError, ValueError, KeyError, tf.errors.OpError)
+    load_errors = (OSError, RuntimeError, ValueError, KeyError, IndexError, tf.errors.OpError)
+    run_errors = (RuntimeError, tf.errors.OpError)
 
     def _load(self, path: Path) -> None:
         try:
@@ -41,7 +43,14 @@ class TensorFlowEngine(CheckedEngine):
         with tf.device(_device_name(self.device)):
             # Kept, for its signature does not keep it.
             self._loaded = tf.saved_model.load(str(path))
-        self._signature = self._loaded.signatures[_SIGNATURE]
+        signatures = self._loaded.signatures
+        if _SIGNATURE not in signatures:
+            raise StoreError(
+                f"it has no signature {_SIGNATURE}, but {', '.join(signatures) or 'none'}",
+                str(path),
+                f"Save the model with a signature {_SIGNATURE}",
+            )
+        self._signature = signatures[_SIGNATURE]
 
     def _run(self, inputs: Arrays) -> Arrays:
         tf.config.experimental.enable_tensor_float_32_execution(self.precision is Precision.TF32)
@@ -66,7 +75,7 @@ class TensorFlowEngine(CheckedEngine):
         """Return TensorFlow's version; see ``CheckedEngine``."""
         if device is Device.CUDA and not tf.config.list_physical_devices("GPU"):
             raise EngineUnavailableError(
-                "TensorFlow sees no GPU",
+                _why_no_gpu(),
                 f"{cls.name} on {device}",
                 "Choose the device `cpu`, or run on a node with an NVIDIA GPU",
             )
@@ -89,6 +98,16 @@ def _tensor(name: str, spec: Any) -> TensorDescription:
         shape=tuple(-1 if length is None else length for length in spec.shape),
         layout="",
     )
+
+
+def _why_no_gpu() -> str:
+    # TensorFlow itself says it in many lines on stderr, if at all.
+    try:
+        gpu = first_gpu()
+    except RuntimeError as error:
+        return f"TensorFlow cannot use a GPU ({error})"
+    cuda = tf.sysconfig.get_build_info()["cuda_version"]
+    return f"TensorFlow does not see the {gpu.name}; it looks for the libraries of CUDA {cuda}"
 
 
 def _device_name(device: Device) -> str:

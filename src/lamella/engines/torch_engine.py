@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
+from torch.utils._pytree import tree_leaves
 
-from lamella.engines.engine import Arrays, CheckedEngine, gpu_lacks
+from lamella.engines.engine import Arrays, CheckedEngine, first_line, gpu_lacks
 from lamella.engines.settings import EngineName, Precision
-from lamella.errors import EngineUnavailableError
+from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import ModelInterface, TensorDescription
 from lamella.export.torchscript import torch_jit_unheard
 from lamella.settings import Device
@@ -31,7 +32,9 @@ class TorchEngine(CheckedEngine):
     """
 
     name = EngineName.TORCH
-    library_errors = (RuntimeError, ValueError, OSError, BadZipFile)
+    load_errors = (RuntimeError, ValueError, OSError, BadZipFile)
+    # A program names its outputs after operations, TorchScript names none.
+    by_name = False
 
     def _load(self, path: Path) -> None:
         self._set_up()
@@ -42,7 +45,7 @@ class TorchEngine(CheckedEngine):
         program = torch.export.load(path)
         if self.device is Device.CUDA:
             program = move_to_device_pass(program, self.device.value)
-        self._signature = _signature(program)
+        self._signature = _signature(program, path)
         return program.module()
 
     def _detect(self, path: Path) -> ModelInterface:
@@ -66,7 +69,7 @@ class TorchEngine(CheckedEngine):
         batch = [torch.from_numpy(np.require(each, requirements="W")) for each in inputs]
         with torch.inference_mode(), self._arithmetic():
             found = self._module(*(each.to(self.device.value) for each in batch))
-        outputs = (found,) if isinstance(found, torch.Tensor) else found
+        outputs = tree_leaves(found)
         # numpy has no bfloat16.
         half = _HALVES.get(self.precision)
         return tuple(
@@ -76,15 +79,13 @@ class TorchEngine(CheckedEngine):
     @classmethod
     def version(cls, device: Device) -> str:
         """Return torch's version; see ``CheckedEngine``."""
-        if device is Device.CUDA:
-            try:
-                torch.cuda.init()  # type: ignore[no-untyped-call]
-            except (RuntimeError, AssertionError) as error:
-                raise EngineUnavailableError(
-                    f"torch cannot use a GPU ({str(error).splitlines()[0]})",
-                    f"{cls.name} on {device}",
-                    "Choose the device `cpu`, or run on a node with an NVIDIA GPU",
-                ) from error
+        why = _why_no_gpu() if device is Device.CUDA else ""
+        if why:
+            raise EngineUnavailableError(
+                f"torch cannot use a GPU ({why})",
+                f"{cls.name} on {device}",
+                "Choose the device `cpu`, or run on a node with another NVIDIA GPU",
+            )
         return str(torch.__version__)
 
     @classmethod
@@ -122,10 +123,30 @@ def _few_rows(tensor: TensorDescription) -> NDArray[Any]:
     return np.zeros([rows, *lengths], dtype=tensor.dtype)
 
 
-def _signature(program: ExportedProgram) -> ModelInterface:
+def _why_no_gpu() -> str:
+    """Return why torch cannot compute on the first GPU; empty where it can."""
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except (RuntimeError, AssertionError) as error:
+        return first_line(error)
+    major, minor = torch.cuda.get_device_capability()
+    oldest = min(int("".join(filter(str.isdigit, each))) for each in torch.cuda.get_arch_list())
+    if 10 * major + minor >= oldest:
+        return ""
+    return f"it is of compute capability {major}.{minor}, this build begins at {oldest / 10}"
+
+
+def _signature(program: ExportedProgram, path: Path) -> ModelInterface:
     """Return what a program says of its inputs and outputs."""
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     signature = program.graph_signature
+    for name in (*signature.user_inputs, *signature.user_outputs):
+        if not isinstance(values.get(str(name)), torch.Tensor):
+            raise StoreError(
+                f"it takes or gives {name}, which is no tensor",
+                str(path),
+                "Export the network with tensors alone",
+            )
     return ModelInterface(
         inputs=tuple(_tensor(str(name), values[str(name)]) for name in signature.user_inputs),
         outputs=tuple(_tensor(str(name), values[str(name)]) for name in signature.user_outputs),

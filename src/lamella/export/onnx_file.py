@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 import torch
+from google.protobuf.message import EncodeError
 from torch.export import ExportedProgram
 
 from lamella.errors import ExportError
@@ -42,7 +43,7 @@ def write_onnx(
     _strip_notes(model)
     _name_free_axis(model)
     with replacing(path) as temporary:
-        temporary.write_bytes(model.SerializeToString(deterministic=True))
+        temporary.write_bytes(_packed(model, path))
         _check(temporary, path)
 
 
@@ -76,6 +77,18 @@ def _translated(
             ) from error
     assert exported is not None, "it is None only with dynamo=False"
     return exported.model_proto
+
+
+def _packed(model: onnx.ModelProto, path: Path) -> bytes:
+    try:
+        packed: bytes = model.SerializeToString(deterministic=True)
+    except (EncodeError, ValueError) as error:
+        raise ExportError(
+            "the network is larger than 2 GB, which is all that one ONNX file holds",
+            str(path),
+            "Choose a smaller `model` for the run",
+        ) from error
+    return packed
 
 
 def _strip_notes(model: onnx.ModelProto) -> None:

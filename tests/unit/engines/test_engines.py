@@ -1,8 +1,10 @@
 """The contract that every engine keeps."""
 
+import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 from lamella.engines.available import engine_status, list_engines
 from lamella.engines.engine import infer_filled
+from lamella.engines.gpu import Gpu
 from lamella.engines.load import engine_version, load_engine
 from lamella.engines.openvino_engine import cpu_capabilities, signal_stack_kept
 from lamella.engines.settings import EngineName, Precision
@@ -254,6 +257,41 @@ def test_without_a_gpu_every_engine_says_why_it_cannot_use_one(name, results):
         load_engine(name, results.export_folder, device=Device.CUDA, threads=1)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="takes the driver away")
+def test_a_driver_without_a_gpu_is_told_by_every_engine(tmp_path):
+    """As on the login node of a cluster, or in a job that asked for no GPU."""
+    (tmp_path / "driver.c").write_text(
+        "int cuInit(unsigned flags) { return 100; }\n"
+        "int cuDriverGetVersion(int *found) { *found = 13000; return 0; }\n"
+        "int cuDeviceGetCount(int *found) { *found = 0; return 3; }\n"
+        "int cuTensorMapEncodeTiled(void) { return 100; }\n"
+    )
+    library = ["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", "libcuda.so.1", "driver.c"]
+    subprocess.run(["gcc", *library], check=True, cwd=tmp_path)
+    ended = subprocess.run(
+        [sys.executable, "-c", "from lamella.cli import main; main(['engines'])"],
+        env=os.environ | {"LD_LIBRARY_PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    lines = {tuple(line.split()[:2]): line for line in ended.stdout.splitlines()}
+    for name in (EngineName.ONNXRUNTIME, EngineName.TENSORFLOW, EngineName.TENSORRT_RTX):
+        assert "(no CUDA-capable device is detected)" in lines[str(name), "cuda"]
+    assert "(No CUDA GPUs are available)" in lines["torch", "cuda"]
+
+
+def test_a_gpu_that_torch_was_not_built_for_is_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90a", "compute_120"])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 0))
+    with pytest.raises(EngineUnavailableError, match=r"compute capability 7\.0, .* begins at 7\.5"):
+        engine_version(EngineName.TORCH, Device.CUDA)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    assert engine_version(EngineName.TORCH, Device.CUDA) == torch.__version__
+
+
 def test_the_number_of_threads_is_the_one_asked_for(results):
     from lamella.engines.openvino_engine import OpenVinoEngine
 
@@ -296,10 +334,17 @@ def told(monkeypatch):
         def get_providers(self):
             return told["providers"]
 
+        def get_inputs(self):
+            return [SimpleNamespace(name="patches", type="tensor(uint8)", shape=["n", 48, 48, 3])]
+
+        def get_outputs(self):
+            return [SimpleNamespace(name="probabilities", type="tensor(float)", shape=["n", 2])]
+
     library = onnxruntime_engine.onnxruntime
     monkeypatch.setattr(library, "InferenceSession", Session)
     providers = ["OpenVINOExecutionProvider", "CUDAExecutionProvider"]
     monkeypatch.setattr(library, "get_available_providers", lambda: providers)
+    monkeypatch.setattr(onnxruntime_engine, "first_gpu", lambda: Gpu("NVIDIA A100", (8, 0)))
     return told
 
 
@@ -324,6 +369,8 @@ def test_onnxruntime_is_told_to_compute_in_f32_on_gpus_with_the_libraries_that_a
     load_engine(EngineName.ONNXRUNTIME, results.export_folder, device=Device.CUDA, threads=1)
     assert told["providers"] == ["CUDAExecutionProvider"]
     assert told["provider_options"] == [{"use_tf32": "0"}]
+    # Else it would go on on the CPU where the GPU fails.
+    assert told["enable_fallback"] == 0
     assert done == ["preloaded", "asked", "asked"]
 
 

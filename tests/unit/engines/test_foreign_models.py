@@ -1,18 +1,24 @@
 """Models that Lamella has not exported."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-import torch  # noqa: F401  # before TensorFlow: after it, it crashes
+import torch  # before TensorFlow: after it, it crashes
 from PIL import Image
+from torch import nn
 
+from lamella.engines.available import engine_status
 from lamella.engines.load import load_foreign_engine
 from lamella.engines.settings import EngineName
 from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import ModelInterface, TensorDescription
+from lamella.export.onnx_file import write_onnx
+from lamella.export.program import trace_program
+from lamella.settings import Device
 
 MODELS = Path(os.environ.get("LAMELLA_TEST_DATA", "../shared/data")) / "models"
 NEEDS_MODELS = pytest.mark.skipif(not MODELS.exists(), reason=f"there is no {MODELS}")
@@ -117,3 +123,142 @@ def test_what_a_library_says_where_it_fails_is_told_with_the_engine_and_the_batc
         match=r"^onnxruntime on cpu in f32: it failed while it computed 2 at once \(.*bounds",
     ):
         engine.infer(np.array([2, 7]))
+
+
+class Sums(nn.Module):
+    """What two inputs are apart and together."""
+
+    def forward(self, a, b):
+        return a - b, a + b
+
+
+@pytest.fixture
+def sums(tmp_path):
+    program = trace_program(Sums().eval(), (torch.zeros(2, 3), torch.zeros(2, 3)))
+    path = tmp_path / "sums.onnx"
+    write_onnx(path, program, opset=18, inputs=["a", "b"], outputs=["minus", "plus"])
+    return path
+
+
+def interface_of(inputs, outputs):
+    def tensors(names):
+        options = {"dtype": "float32", "shape": (-1, 3), "layout": "NC"}
+        return tuple(TensorDescription(name=name, **options) for name in names)
+
+    return ModelInterface(inputs=tensors(inputs), outputs=tensors(outputs))
+
+
+FIVE, TWO = (np.full((1, 3), value, dtype=np.float32) for value in (5, 2))
+BY_NAME = [EngineName.ONNXRUNTIME, EngineName.OPENVINO]
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_inputs_and_outputs_are_those_of_the_given_names_in_any_order(name, sums):
+    given = interface_of("ba", ["plus", "minus"])
+    plus, minus = load_foreign_engine(name, sums, interface=given, threads=1).run((TWO, FIVE))
+    assert (plus[0, 0], minus[0, 0]) == (7, 3)
+    one = interface_of("ab", ["plus"])
+    (plus,) = load_foreign_engine(name, sums, interface=one, threads=1).run((FIVE, TWO))
+    assert plus[0, 0] == 7
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "words"),
+    [
+        ("az", ["minus"], "its inputs are a, b, not a, z"),
+        ("a", ["minus"], "its inputs are a, b, not a"),
+        ("ab", ["times"], "its outputs are minus, plus, not times"),
+    ],
+)
+def test_names_that_the_model_does_not_have_are_refused(name, inputs, outputs, words, sums):
+    with pytest.raises(StoreError, match=rf"sums\.onnx: {words}\. Correct the interface"):
+        load_foreign_engine(name, sums, interface=interface_of(inputs, outputs), threads=1)
+
+
+@pytest.mark.parametrize("name", EngineName)
+def test_a_model_that_is_not_there_is_named(name, tmp_path):
+    if engine_status(name, Device.CPU).reason is not None:
+        pytest.skip("not available here")
+    with pytest.raises(StoreError, match=r"absent\.model: there is no such model"):
+        load_foreign_engine(name, tmp_path / "absent.model", threads=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [(EngineName.TORCH, "torch/model.pt2"), (EngineName.TORCHSCRIPT, "torchscript/model.ts")],
+)
+def test_flipped_bits_of_torchs_files_are_not_taken_for_weights(name, file, results, tmp_path):
+    content = bytearray((results.export_folder / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "flipped").write_bytes(content)
+    with pytest.raises(StoreError, match="flipped: the model is damaged"):
+        load_foreign_engine(name, tmp_path / "flipped", threads=1)
+
+
+class Odd(nn.Module):
+    """A network that does not give tensors alone, or not in a row."""
+
+    def __init__(self, given) -> None:
+        super().__init__()
+        self.given = given
+
+    def forward(self, x):
+        return self.given(x)
+
+
+def odd(path, given):
+    free = ({0: torch.export.Dim("n")},)
+    program = torch.export.export(Odd(given), (torch.zeros(2, 3),), dynamic_shapes=free)
+    torch.export.save(program, path)
+    return path
+
+
+def test_outputs_of_a_program_may_be_named_or_nested(tmp_path):
+    for given in (lambda x: {"x": x * 2, "y": x * 3}, lambda x: (x * 2, [x * 3])):
+        path = odd(tmp_path / "odd.pt2", given)
+        found = load_foreign_engine(EngineName.TORCH, path, threads=1).run((FIVE,))
+        assert [each[0, 0] for each in found] == [10, 15]
+
+
+def test_an_output_that_is_no_tensor_is_refused(tmp_path):
+    path = odd(tmp_path / "odd.pt2", lambda x: (x * 2, None))
+    with pytest.raises(StoreError, match=r"odd\.pt2: it takes or gives None, which is no tensor"):
+        load_foreign_engine(EngineName.TORCH, path, threads=1)
+
+
+def test_a_truncated_saved_model_makes_the_engine_unavailable(results, tmp_path):
+    folder = shutil.copytree(results.export_folder / "tensorflow" / "saved_model", tmp_path / "cut")
+    (weights,) = folder.glob("variables/variables.data-*")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(EngineUnavailableError, match="cut in tensorflow on cpu: it cannot load"):
+        load_foreign_engine(EngineName.TENSORFLOW, folder, threads=1)
+
+
+def test_a_saved_model_without_the_usual_signature_says_which_it_has(tmp_path):
+    from lamella.engines.tensorflow_engine import tf
+
+    module = tf.Module()
+    module.double = tf.function(lambda x: 2 * x, input_signature=[tf.TensorSpec([None, 3])])
+    tf.saved_model.save(module, str(tmp_path / "other"), signatures={"double": module.double})
+    with pytest.raises(StoreError, match="no signature serving_default, but double"):
+        load_foreign_engine(EngineName.TENSORFLOW, tmp_path / "other", threads=1)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_an_input_without_an_axis_for_rows_is_refused(name, tmp_path):
+    make = onnx.helper
+    values = [make.make_tensor_value_info(each, onnx.TensorProto.FLOAT, []) for each in "xy"]
+    graph = make.make_graph([make.make_node("Relu", ["x"], ["y"])], "one", values[:1], values[1:])
+    model = make.make_model(graph, ir_version=10, opset_imports=[make.make_opsetid("", 18)])
+    onnx.save(model, tmp_path / "one.onnx")
+    with pytest.raises(StoreError, match="its input x has no axis for the rows of a batch"):
+        load_foreign_engine(name, tmp_path / "one.onnx", threads=1)
+
+
+def test_openvinos_places_in_its_source_are_no_reason(tmp_path):
+    (tmp_path / "model.xml").write_text("<net>")
+    with pytest.raises(EngineUnavailableError) as caught:
+        load_foreign_engine(EngineName.OPENVINO, tmp_path / "model.xml", threads=1)
+    assert "Exception from" not in caught.value.what
+    assert len(caught.value.what) > len("it cannot load the model ()")

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from lamella.engines.openvino_engine import OpenVinoEngine, cpu_capabilities
 from lamella.engines.parity import check_parity
@@ -14,6 +15,7 @@ from lamella.settings import Device
 from lamella.stores.tables import read_table
 from lamella.tracking.record import check_files
 from lamella.tracking.settings import TrackingSettings
+from lamella.training.checkpoint import load_trained
 
 
 @pytest.fixture
@@ -131,6 +133,21 @@ def test_nan_answers_are_invalid(results, tmp_path, tracked, monkeypatch):
     monkeypatch.setattr(OpenVinoEngine, "infer", lambda self, x: right(self, x) * np.float32("nan"))
     output = compare(results, tmp_path, engines=(EngineName.OPENVINO,))
     assert read_parity(output, EngineName.OPENVINO, Precision.F32)["verdict"] == "invalid"
+
+
+def test_a_trained_network_that_answers_nan_is_refused_before_engines_are_blamed(
+    results, tmp_path, tracked, monkeypatch
+):
+    def damaged(metrics):
+        model = load_trained(metrics)
+        with torch.no_grad():
+            next(model.network.parameters()).fill_(float("nan"))
+        return model
+
+    monkeypatch.setattr("lamella.engines.parity.load_trained", damaged)
+    with pytest.raises(StoreError, match="the trained network itself gives answers that are not"):
+        compare(results, tmp_path, patches=3)
+    assert not (tmp_path / "tiny" / "parity.tsv").exists()
 
 
 def test_an_unavailable_engine_gets_a_row_that_says_why(results, tmp_path, tracked):

@@ -1,5 +1,7 @@
 """What each engine computes in, and that it does."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -225,6 +227,12 @@ def gpu(monkeypatch):
 
         def get_providers(self):
             return told["providers"]
+
+        def get_inputs(self):
+            return [SimpleNamespace(name="patches", type="tensor(uint8)", shape=["n", 48, 48, 3])]
+
+        def get_outputs(self):
+            return [SimpleNamespace(name="probabilities", type="tensor(float)", shape=["n", 2])]
 
     library = onnxruntime_engine.onnxruntime
     providers = ["CUDAExecutionProvider", "TensorrtExecutionProvider"]

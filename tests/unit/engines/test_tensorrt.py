@@ -18,6 +18,7 @@ from lamella.engines.settings import EngineName, ParityLimits, Precision
 from lamella.engines.tensorrt_plan import PlanBuilder, in_precision
 from lamella.engines.tensorrt_rtx_engine import TensorRtRtxEngine
 from lamella.errors import EngineUnavailableError
+from lamella.export.description import ModelInterface
 from lamella.export.onnx_file import write_onnx
 from lamella.export.program import trace_program
 from lamella.settings import Device
@@ -231,7 +232,8 @@ def loaded(on_gpu, monkeypatch, tmp_path, classifier):
     on_gpu(RTX_4090)
     monkeypatch.setattr(plan_engine, "GpuQueue", object)
     monkeypatch.setattr(TensorRtRtxEngine, "_warm_up", lambda _: None)
-    monkeypatch.setattr(TensorRtRtxEngine, "_detect", lambda _, path: path)
+    nothing = ModelInterface(inputs=(), outputs=())
+    monkeypatch.setattr(TensorRtRtxEngine, "_detect", lambda *_: nothing)
     monkeypatch.setattr(
         TensorRtRtxEngine, "_read", lambda _, plan: plan if len(plan) > 100 else None
     )

@@ -130,6 +130,12 @@ def _sample(
             str(metrics),
             "Look at its losses, and train it again with a lower learning rate",
         )
+    if np.ptp(answers, axis=0).max() <= settings.limits.f32:
+        _log.warning(
+            "the trained network says the same of all %d patches: other engines may do so, too,"
+            " and differ elsewhere",
+            len(answers),
+        )
     reference = Reference(
         table=table,
         probabilities=answers,

@@ -150,6 +150,23 @@ def test_a_trained_network_that_answers_nan_is_refused_before_engines_are_blamed
     assert not (tmp_path / "tiny" / "parity.tsv").exists()
 
 
+def test_a_network_that_says_the_same_of_all_patches_is_told(
+    results, tmp_path, tracked, monkeypatch, caplog
+):
+    compare(results, tmp_path, patches=3, engines=(EngineName.OPENVINO,))
+    assert "says the same of all" not in caplog.text
+
+    def saturated(metrics):
+        model = load_trained(metrics)
+        with torch.no_grad():
+            list(model.network.parameters())[-1].copy_(torch.tensor([1000.0, -1000.0]))
+        return model
+
+    monkeypatch.setattr("lamella.engines.parity.load_trained", saturated)
+    compare(results, tmp_path, patches=3, engines=(EngineName.OPENVINO,))
+    assert "the trained network says the same of all 3 patches" in caplog.text
+
+
 def test_an_unavailable_engine_gets_a_row_that_says_why(results, tmp_path, tracked):
     output = compare(
         results, tmp_path, engines=(EngineName.OPENVINO,), device=Device.CUDA, patches=3

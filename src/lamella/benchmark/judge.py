@@ -37,6 +37,10 @@ def judge(measurement: Measurement, parity: Row) -> tuple[Verdict, str]:
     """
     if parity["verdict"] == Verdict.INVALID:
         return Verdict.INVALID, parity["reason"]
+    if parity["verdict"] == Verdict.UNAVAILABLE:
+        # Nothing is known of its accuracy.
+        reason = f"it was not compared with the trained network: {parity['reason']}"
+        return Verdict.INVALID, reason
     reason = accuracy_reason(parity) or _difference_reason(measurement, float(parity["limit"]))
     return (Verdict.INVALID, reason) if reason else (Verdict.VALID, "")
 

@@ -126,6 +126,13 @@ def test_what_the_comparison_found_wrong_stays_invalid():
     assert judge(measured(), wrong) == (Verdict.INVALID, "differs by 0.5, limit 0.0001")
 
 
+def test_an_engine_that_was_not_compared_is_invalid_however_right_its_timed_answers_are():
+    unknown = dict.fromkeys(GOOD, "")
+    row = {**unknown, "limit": "0.0001", "verdict": "unavailable", "reason": "no GPU"}
+    reason = "it was not compared with the trained network: no GPU"
+    assert judge(measured(), row) == (Verdict.INVALID, reason)
+
+
 def test_an_auc_below_99_percent_of_the_networks_is_invalid():
     # The network's AUC is 0.9; 99 % of it are 0.891.
     assert accuracy_reason({**GOOD, "auc": "0.8911", "auc_difference": "-8.900e-03"}) == ""

@@ -69,14 +69,14 @@ class Figure(StrEnum):
 
 
 class Trial(CellValue):
-    """One rate at which queries came."""
+    """One rate at which queries came, by all seeds."""
 
     queries_per_s: float
     """Queries per second, in the mean."""
-    seed: int
-    """Seed of arrivals and draws."""
+    late: tuple[int, ...]
+    """Queries above the bound of each seed, up to the one by which they were too many."""
     kept: bool
-    """Whether 99 % of the queries stayed below the bound, with 99 % confidence."""
+    """Whether 99 % of all seeds' queries stayed below the bound, with 99 % confidence."""
 
 
 class ScenarioResult(CellValue):
@@ -87,12 +87,12 @@ class ScenarioResult(CellValue):
     patches_per_query: int
     """Patches that came at once; `offline`: that were given to the engine at once."""
     queries: int
-    """Queries; `server`: of each trial."""
+    """Queries; `server`: of each trial, by all seeds."""
     figure: Figure
     """What is measured."""
     value: float | None
-    """The figure; absent where the queries are too few for its quantile. Of `server` 0 where no
-    rate that was tried kept the bound."""
+    """The figure; absent where the queries are too few for its quantile. Of `server` the
+    highest rate that was tried and kept the bound, 0 where none did."""
     bound_ms: float | None = None
     """Latency that a rate of `server` keeps."""
     trials: tuple[Trial, ...] = ()

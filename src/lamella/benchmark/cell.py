@@ -53,7 +53,8 @@ class BatchResult(CellValue):
     cpu_ms_per_patch: float
     """Time of all CPUs that the process took for a patch, its waiting threads included."""
     joules_per_patch: float | None
-    """Energy for a patch, of the whole CPUs or the GPU; absent where no counter can be read."""
+    """Energy for a patch, of the whole CPUs or the GPU; absent where no counter can be read, or the
+    calls were too short for it: 2 s on a GPU, 0.1 s on a CPU."""
     max_abs_difference: float
     """Largest difference of a probability from the trained network's, over all calls; NaN where
     an answer is NaN."""

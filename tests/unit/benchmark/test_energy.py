@@ -23,7 +23,7 @@ def test_a_meter_adds_up_all_counters_over_every_restart():
     readings = iter([(900, 10), (50, 20), (700, 40), (100, 40)])
     ranges = {"package-0": 1_000, "package-1": 500}
     meter = EnergyMeter(
-        Counters("drawn", ranges, lambda: dict(zip(ranges, next(readings), strict=True)))
+        Counters("drawn", ranges, lambda: dict(zip(ranges, next(readings), strict=True)), 0.0)
     )
     for _ in range(3):
         meter.tick()
@@ -54,7 +54,7 @@ def powercap(tmp_path):
 
 def test_energy_is_that_of_whole_packages(powercap):
     meter, source = find_meter(Device.CPU, powercap)
-    assert source == "RAPL package-0, package-1"
+    assert (source, meter.shortest_s) == ("RAPL package-0, package-1", 0.1)
     (powercap / "intel-rapl:0/energy_uj").write_text("5500000\n")
     (powercap / "intel-rapl:0:0/energy_uj").write_text("4400000\n")
     (powercap / "intel-rapl:1/energy_uj").write_text("1000000\n")
@@ -142,6 +142,15 @@ def test_a_gpu_counts_in_64_bits(nvml):
     first = gpu.energy_mj()
     assert first > 5_000_000_000
     assert gpu.energy_mj() - first == 250
+
+
+def test_a_meter_of_a_gpu_counts_joules_and_needs_two_seconds(nvml, monkeypatch):
+    one = {"CUDA_VISIBLE_DEVICES": "GPU-one"}
+    monkeypatch.setattr("lamella.benchmark.energy.open_gpu", lambda: open_gpu(one, nvml))
+    meter, source = find_meter(Device.CUDA)
+    assert (source, meter.shortest_s) == ("NVML GPU-one", 2.0)
+    meter.tick()
+    assert meter.joules == 0.25
 
 
 def test_what_nvml_refuses_is_a_reason(nvml):

@@ -113,9 +113,12 @@ class Measurement(CellValue):
     load_ms: float
     """Time to load the model, its preparation for the device included."""
     rss_before_mib: float
-    """Memory of the process before the library was imported; the patches are in it."""
+    """Host memory of the process before the library was imported; the patches are in it."""
     peak_rss_mib: float
-    """Highest memory of the process up to the last call."""
+    """Highest host memory of the process up to the last call, at whatever batch size."""
+    gpu_memory_mib: float | None
+    """GPU memory that the process holds after the last call, by NVML; absent on the CPU, and where
+    NVML does not know the process."""
     others_cpu_share: float
     """Share of the machine's CPUs, 0-1, that worked for other processes during the calls."""
     energy_source: str

@@ -94,6 +94,7 @@ def test_every_engine_is_measured_and_its_timed_answers_are_right(measure, engin
         assert batch.max_abs_difference < 1e-5
         assert 0 < batch.latency_ms_min <= batch.latency_ms_median
         assert batch.latency_ms_p90 is None
+    assert cell.measurement.gpu_memory_mib is None
     assert cell.measurement.peak_rss_mib >= cell.measurement.rss_before_mib > 10
 
 

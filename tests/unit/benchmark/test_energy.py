@@ -128,8 +128,9 @@ typedef struct {
 int nvmlDeviceGetComputeRunningProcesses_v3(void *gpu, unsigned *count, nvmlProcessInfo_t *infos) {
     const unsigned long long MIB = 1ULL << 20, UNKNOWN = ~0ULL;
     const nvmlProcessInfo_t running[] = {
-        {7, 70000 * MIB, ~0U, ~0U}, {getpid(), 812 * MIB + MIB / 2, ~0U, ~0U}, {8, UNKNOWN, ~0U, ~0U},
-        {9, 100 * MIB, 1, 0}, {9, 28 * MIB, 2, 0}, {10, 5 * MIB, ~0U, ~0U},
+        {7, 70000 * MIB, ~0U, ~0U}, {getpid(), 812 * MIB + MIB / 2, ~0U, ~0U},
+        {8, UNKNOWN, ~0U, ~0U}, {9, 100 * MIB, 1, 0}, {9, 28 * MIB, 2, 0},
+        {10, 5 * MIB, ~0U, ~0U},
     };
     if (*count < 6) return 7;
     memcpy(infos, running, sizeof running);

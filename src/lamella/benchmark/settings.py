@@ -50,7 +50,7 @@ class BenchmarkSettings(Settings):
     """Run whose exported model is measured; absent: the first run that is trained."""
 
     device: Device = Device.CPU
-    """Where the engines run."""
+    """Where the engines run; for case `patches` the same as `parity.device`."""
 
     threads: int = Field(default=2, ge=1)
     """Threads that an engine computes with, the same for all."""

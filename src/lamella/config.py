@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
-from lamella.benchmark.settings import BenchmarkSettings
+from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
 from lamella.cohort.settings import SplitSettings
 from lamella.cohort.split import split_patients
 from lamella.cohort.table import Slide, read_slides
@@ -225,6 +225,12 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         yield (
             ("predict", "device"),
             f"predict runs on {config.predict.device}, parity proves on {config.parity.device}",
+        )
+    timed, case = config.benchmark, BenchmarkCase.PATCHES
+    if case in timed.cases and timed.device is not config.parity.device:
+        yield (
+            ("benchmark", "device"),
+            f"{case} is timed on {timed.device}, parity proves on {config.parity.device}",
         )
     if config.predict.target not in config.patches.classes:
         classes = ", ".join(config.patches.classes)

@@ -108,6 +108,12 @@ def test_section_that_stands_twice_is_refused(tmp_path: Path) -> None:
             ":2: predict.device: predict runs on cuda, parity proves on cpu",
         ),
         (
+            "study: a\nbenchmark:\n  device: cuda\n",
+            ":3: benchmark.device: patches is timed on cuda, parity proves on cpu",
+        ),
+        # The other cases compare by themselves.
+        ("benchmark:\n  device: cuda\n  cases: [wsi]\n", ""),
+        (
             "site:\n  container: /shared/lamella.sif\n  launcher: mpirun\n",
             ":3: site.launcher: mpirun starts no ranks in site.container; srun does",
         ),

@@ -53,7 +53,8 @@ class BatchResult(CellValue):
     cpu_ms_per_patch: float
     """Time of all CPUs that the process took for a patch, its waiting threads included."""
     joules_per_patch: float | None
-    """Energy for a patch, of the whole CPUs or the GPU; absent where no counter can be read."""
+    """Energy for a patch, of the whole CPUs or the GPU; absent where no counter can be read, or the
+    calls were too short for it: 2 s on a GPU, 0.1 s on a CPU."""
     max_abs_difference: float
     """Largest difference of a probability from the trained network's, over all calls; NaN where
     an answer is NaN."""
@@ -69,14 +70,14 @@ class Figure(StrEnum):
 
 
 class Trial(CellValue):
-    """One rate at which queries came."""
+    """One rate at which queries came, by all seeds."""
 
     queries_per_s: float
     """Queries per second, in the mean."""
-    seed: int
-    """Seed of arrivals and draws."""
+    late: tuple[int, ...]
+    """Queries above the bound of each seed, up to the one by which they were too many."""
     kept: bool
-    """Whether 99 % of the queries stayed below the bound, with 99 % confidence."""
+    """Whether 99 % of all seeds' queries stayed below the bound, with 99 % confidence."""
 
 
 class ScenarioResult(CellValue):
@@ -87,12 +88,12 @@ class ScenarioResult(CellValue):
     patches_per_query: int
     """Patches that came at once; `offline`: that were given to the engine at once."""
     queries: int
-    """Queries; `server`: of each trial."""
+    """Queries; `server`: of each trial, by all seeds."""
     figure: Figure
     """What is measured."""
     value: float | None
-    """The figure; absent where the queries are too few for its quantile. Of `server` 0 where no
-    rate that was tried kept the bound."""
+    """The figure; absent where the queries are too few for its quantile. Of `server` the
+    highest rate that was tried and kept the bound, 0 where none did."""
     bound_ms: float | None = None
     """Latency that a rate of `server` keeps."""
     trials: tuple[Trial, ...] = ()
@@ -112,9 +113,12 @@ class Measurement(CellValue):
     load_ms: float
     """Time to load the model, its preparation for the device included."""
     rss_before_mib: float
-    """Memory of the process before the library was imported; the patches are in it."""
+    """Host memory of the process before the library was imported; the patches are in it."""
     peak_rss_mib: float
-    """Highest memory of the process up to the last call."""
+    """Highest host memory of the process up to the last call, at whatever batch size."""
+    gpu_memory_mib: float | None
+    """GPU memory that the process holds after the last call, by NVML; absent on the CPU, and where
+    NVML does not know the process."""
     others_cpu_share: float
     """Share of the machine's CPUs, 0-1, that worked for other processes during the calls."""
     energy_source: str

@@ -12,6 +12,12 @@ POWERCAP = Path("/sys/class/powercap")
 
 _UJ_PER_J = 1e6
 
+_RAPL_SHORTEST_S = 0.1
+"""RAPL counts every millisecond: a hundred times."""
+
+_NVML_SHORTEST_S = 2.0
+"""NVML's counter moves only some times a second."""
+
 
 @dataclass(frozen=True)
 class Counters:
@@ -21,11 +27,13 @@ class Counters:
         source: What they count.
         ranges_uj: Highest value of each in microjoules.
         read: Returns the value of each in microjoules.
+        shortest_s: Time between two readings below which the steps of the counters show.
     """
 
     source: str
     ranges_uj: Mapping[str, int]
     read: Callable[[], dict[str, int]]
+    shortest_s: float
 
 
 def consumed_uj(before: int, after: int, range_uj: int) -> int:
@@ -47,6 +55,7 @@ class EnergyMeter:
     """
 
     def __init__(self, counters: Counters) -> None:
+        self.shortest_s = counters.shortest_s
         self._counters = counters
         self._last = counters.read()
         self._sum_uj = 0
@@ -108,7 +117,7 @@ def rapl_counters(powercap: Path) -> Counters | str:
     def read() -> dict[str, int]:
         return {name: int(path.read_text(encoding="ascii")) for name, path in files.items()}
 
-    return Counters(f"RAPL {', '.join(files)}", ranges_uj, read)
+    return Counters(f"RAPL {', '.join(files)}", ranges_uj, read, _RAPL_SHORTEST_S)
 
 
 def _gpu_counters() -> Counters | str:
@@ -117,5 +126,8 @@ def _gpu_counters() -> Counters | str:
         return gpu
     # 64 bits of millijoules last longer than any GPU.
     return Counters(
-        f"NVML {gpu.uuid}", {gpu.uuid: 2**63 - 1}, lambda: {gpu.uuid: gpu.energy_mj() * 1000}
+        f"NVML {gpu.uuid}",
+        {gpu.uuid: 2**63 - 1},
+        lambda: {gpu.uuid: gpu.energy_mj() * 1000},
+        _NVML_SHORTEST_S,
     )

@@ -37,6 +37,10 @@ def judge(measurement: Measurement, parity: Row) -> tuple[Verdict, str]:
     """
     if parity["verdict"] == Verdict.INVALID:
         return Verdict.INVALID, parity["reason"]
+    if parity["verdict"] == Verdict.UNAVAILABLE:
+        # Nothing is known of its accuracy.
+        reason = f"it was not compared with the trained network: {parity['reason']}"
+        return Verdict.INVALID, reason
     reason = accuracy_reason(parity) or _difference_reason(measurement, float(parity["limit"]))
     return (Verdict.INVALID, reason) if reason else (Verdict.VALID, "")
 
@@ -109,7 +113,7 @@ def _disturbed(settings: BenchmarkSettings, measurement: Measurement) -> dict[st
     others, speedup = measurement.others_cpu_share, measurement.repeat_speedup
     return {
         f"queries of the server come within less than {SERVED_BOUNDS} times its bound": any(
-            map(_too_short, measurement.scenarios)
+            _too_short(result, settings) for result in measurement.scenarios
         ),
         **others_rule(others),
         # Medians of a few calls say nothing.
@@ -131,7 +135,8 @@ def others_rule(share: float) -> dict[str, bool]:
     return {rule: share > OTHERS_CPU_SHARE}
 
 
-def _too_short(result: ScenarioResult) -> bool:
+def _too_short(result: ScenarioResult, settings: BenchmarkSettings) -> bool:
+    """Return whether the queries of one seed, before which nobody waits, come too fast."""
     if not result.value or result.bound_ms is None:
         return False
-    return result.queries / result.value < SERVED_BOUNDS * result.bound_ms / 1e3
+    return settings.tail_queries / result.value < SERVED_BOUNDS * result.bound_ms / 1e3

@@ -94,17 +94,18 @@ def measure_batch(
         warmup: Calls before the measured ones, at least 1.
         iterations: Measured calls, at least 1, dealt out to the seeds.
         seeds: Seeds of the draws.
-        meter: Counts the energy of the measured calls and the draws between them.
+        meter: Counts the energy of the measured calls and the draws between them; none is told
+            where they were too short for it.
     """
     timer = Timer(engine, pool)
     generators = [np.random.default_rng([seed, batch_size]) for seed in seeds]
     before = [timer.call(timer.draw(batch_size, generators[0])) for _ in range(warmup)]
-    start_j = _read(meter)
+    start_j, begun = _read(meter), time.perf_counter()
     calls = [
         [_metered(timer, timer.draw(batch_size, generator), meter) for _ in range(count)]
         for generator, count in zip(generators, deal_out(iterations, len(seeds)), strict=True)
     ]
-    joules = None if meter is None else meter.joules - start_j
+    joules = _consumed(meter, start_j, seconds=time.perf_counter() - begun)
     return summarise_calls(before, calls, batch_size, difference=timer.difference(), joules=joules)
 
 
@@ -118,6 +119,13 @@ def _read(meter: EnergyMeter | None) -> float:
         return 0.0
     meter.tick()
     return meter.joules
+
+
+def _consumed(meter: EnergyMeter | None, start_j: float, *, seconds: float) -> float | None:
+    """Return the joules since a reading; none where the time is too short for the counters."""
+    if meter is None or seconds < meter.shortest_s:
+        return None
+    return meter.joules - start_j
 
 
 def _metered(timer: Timer, places: NDArray[np.int64], meter: EnergyMeter | None) -> Call:

@@ -1,4 +1,4 @@
-"""The energy counter of an NVIDIA GPU, read from the library of its driver."""
+"""Energy and memory of an NVIDIA GPU, read from the library of its driver."""
 
 import ctypes
 import os
@@ -6,6 +6,22 @@ from collections.abc import Mapping
 
 _LIBRARY = "libnvidia-ml.so.1"
 _UUID_BYTES = 96
+_MOST_PROCESSES = 1024
+_MIB = 2**20
+
+_NOT_AVAILABLE = 2**64 - 1
+"""``NVML_VALUE_NOT_AVAILABLE``: the driver does not count the memory of a process."""
+
+
+class _Process(ctypes.Structure):
+    """``nvmlProcessInfo_t``."""
+
+    _fields_ = (
+        ("pid", ctypes.c_uint),
+        ("used_bytes", ctypes.c_ulonglong),
+        ("gpu_instance", ctypes.c_uint),
+        ("compute_instance", ctypes.c_uint),
+    )
 
 
 class Gpu:
@@ -13,7 +29,7 @@ class Gpu:
 
     Source:
         NVML API reference, "Device Queries": ``nvmlDeviceGetTotalEnergyConsumption`` in millijoules
-        since the driver was loaded, from Volta on.
+        since the driver was loaded, from Volta on; ``nvmlDeviceGetComputeRunningProcesses_v3``.
     """
 
     def __init__(self, library: ctypes.CDLL, handle: ctypes.c_void_p) -> None:
@@ -36,9 +52,27 @@ class Gpu:
         _check(self._library, status)
         return energy.value
 
+    def memory_mib(self, pid: int) -> float | None:
+        """Return the memory that a process holds; ``None`` where NVML does not know it.
+
+        In a container NVML may number processes as the host does.
+
+        Raises:
+            OSError: NVML does not list processes.
+        """
+        count = ctypes.c_uint(_MOST_PROCESSES)
+        listed = (_Process * _MOST_PROCESSES)()
+        status = self._library.nvmlDeviceGetComputeRunningProcesses_v3(
+            self._handle, ctypes.byref(count), listed
+        )
+        _check(self._library, status)
+        # One entry for each part of a GPU that is split.
+        own = [each.used_bytes for each in listed[: count.value] if each.pid == pid]
+        return sum(own) / _MIB if own and _NOT_AVAILABLE not in own else None
+
 
 def open_gpu(environment: Mapping[str, str] = os.environ, library: str = _LIBRARY) -> Gpu | str:
-    """Return the first GPU that CUDA sees, or why its energy cannot be read.
+    """Return the first GPU that CUDA sees, or why its counters cannot be read.
 
     CUDA and NVML number GPUs differently. Where it is not sure which one is meant, none is read.
 
@@ -66,6 +100,27 @@ def open_gpu(environment: Mapping[str, str] = os.environ, library: str = _LIBRAR
     except OSError as error:
         return str(error)
     return gpu
+
+
+def own_gpu_memory_mib(
+    environment: Mapping[str, str] = os.environ, library: str = _LIBRARY
+) -> float | None:
+    """Return the memory of this process on the first GPU that CUDA sees; see ``Gpu.memory_mib``.
+
+    Args:
+        environment: See ``open_gpu``.
+        library: The library to load.
+
+    Returns:
+        ``None``, too, where ``open_gpu`` says that it cannot be read.
+    """
+    gpu = open_gpu(environment, library)
+    if isinstance(gpu, str):
+        return None
+    try:
+        return gpu.memory_mib(os.getpid())
+    except OSError:
+        return None
 
 
 def first_gpu(environment: Mapping[str, str], count: int) -> int | str | None:

@@ -38,7 +38,8 @@ def slower_allowed(queries: int, quantile: float) -> int:
 def quantile_bound(latencies: Sequence[float], quantile: float) -> float | None:
     """Return the latency that the given share of all queries stays below, with 99 % confidence.
 
-    It is the ``(t + 1)``-th highest latency, where ``t`` queries may be slower.
+    It is the ``t``-th highest latency, where ``t`` queries may be slower: MLPerf discards one query
+    fewer than the confidence takes.
 
     Args:
         latencies: Measured latencies.
@@ -46,9 +47,12 @@ def quantile_bound(latencies: Sequence[float], quantile: float) -> float | None:
 
     Returns:
         ``None`` where there are too few for a claim; see ``slower_allowed``.
+
+    Source:
+        MLPerf Inference, ``loadgen/results.cc``, "Early stopping percentile estimate".
     """
     slower = slower_allowed(len(latencies), quantile)
-    return sorted(latencies)[-1 - slower] if slower else None
+    return sorted(latencies)[-slower] if slower else None
 
 
 def _at_most(k: int, n: int, share: float) -> float:

@@ -7,6 +7,7 @@ from lamella.benchmark.cell import BatchResult, Measurement, ScenarioResult
 from lamella.benchmark.energy import EnergyMeter, find_meter
 from lamella.benchmark.host import others_cpu_share, own_memory_mib, read_cpu_times
 from lamella.benchmark.measure import Pool, Timer, measure_batch, measure_repeat
+from lamella.benchmark.nvml import own_gpu_memory_mib
 from lamella.benchmark.quantile import P90_QUERIES
 from lamella.benchmark.scenarios import planned_calls, stream_results
 from lamella.benchmark.server import measure_server
@@ -14,6 +15,7 @@ from lamella.benchmark.settings import BenchmarkSettings, Scenario
 from lamella.engines.engine import Engine
 from lamella.engines.load import engine_version, load_engine
 from lamella.engines.settings import EngineName, Precision
+from lamella.settings import Device
 
 _MS_PER_S = 1e3
 
@@ -62,6 +64,7 @@ def measure_engine(
         load_ms=(loaded - imported) * _MS_PER_S,
         rss_before_mib=rss_before_mib,
         peak_rss_mib=own_memory_mib("VmHWM"),
+        gpu_memory_mib=own_gpu_memory_mib() if settings.device is Device.CUDA else None,
         others_cpu_share=others_cpu_share(times_before, read_cpu_times()),
         energy_source=energy_source,
         repeat_speedup=repeat_speedup,

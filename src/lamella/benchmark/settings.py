@@ -50,16 +50,16 @@ class BenchmarkSettings(Settings):
     """Run whose exported model is measured; absent: the first run that is trained."""
 
     device: Device = Device.CPU
-    """Where the engines run."""
+    """Where the engines run; for case `patches` the same as `parity.device`."""
 
     threads: int = Field(default=2, ge=1)
     """Threads that an engine computes with, the same for all."""
 
     scenarios: tuple[Scenario, ...] = (Scenario.SINGLE_STREAM, Scenario.OFFLINE)
     """MLPerf's scenarios; `single_stream`: p90 of queries of 1 patch; `multi_stream`: p99 of
-    queries of 8; `offline`: throughput of the fastest batch size; `server`: most queries of 1 patch
-    per second, at random times, with a p99 below `server_bound_ms`. The two with a p99 take minutes
-    per engine on a GPU and up to hours on a CPU."""
+    queries of 8; `offline`: throughput of the fastest batch size; `server`: queries of 1 patch per
+    second, at random times: the highest rate tried whose p99 is below `server_bound_ms` with 99 %
+    confidence. The two with a p99 take minutes per engine on a GPU and up to hours on a CPU."""
 
     batch_sizes: tuple[int, ...] = Field(default=(1, 16), min_length=1)
     """Patches per call, at least 1; each is measured."""
@@ -71,8 +71,8 @@ class BenchmarkSettings(Settings):
     """Measured calls per batch size; below 64 no p90 is given, and results are not comparable."""
 
     tail_queries: int = Field(default=662, ge=1)
-    """Queries of `multi_stream`, and of each trial of `server`; below 662 no p99 is given, and
-    results with one of these scenarios are not comparable."""
+    """Queries of `multi_stream`, and of each seed in each trial of `server`; below 662 no p99 is
+    given, and results with one of these scenarios are not comparable."""
 
     server_bound_ms: float = Field(default=15.0, gt=0.0)
     """Latency in milliseconds that 99 % of the queries of `server` stay below; 15 is MLPerf's for

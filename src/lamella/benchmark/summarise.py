@@ -44,6 +44,7 @@ COLUMNS = (
     "load_ms",
     "rss_before_mib",
     "peak_rss_mib",
+    "gpu_memory_mib",
     "others_cpu_share",
     "repeat_speedup",
     "energy_source",
@@ -205,6 +206,7 @@ def _row(
         "load_ms": measurement.load_ms,
         "rss_before_mib": measurement.rss_before_mib,
         "peak_rss_mib": measurement.peak_rss_mib,
+        "gpu_memory_mib": measurement.gpu_memory_mib,
         "others_cpu_share": measurement.others_cpu_share,
         "repeat_speedup": measurement.repeat_speedup,
     }

@@ -9,7 +9,7 @@ from lamella.benchmark.energy import (
     find_meter,
     rapl_counters,
 )
-from lamella.benchmark.nvml import first_gpu, open_gpu
+from lamella.benchmark.nvml import first_gpu, open_gpu, own_gpu_memory_mib
 from lamella.settings import Device
 
 
@@ -23,7 +23,7 @@ def test_a_meter_adds_up_all_counters_over_every_restart():
     readings = iter([(900, 10), (50, 20), (700, 40), (100, 40)])
     ranges = {"package-0": 1_000, "package-1": 500}
     meter = EnergyMeter(
-        Counters("drawn", ranges, lambda: dict(zip(ranges, next(readings), strict=True)))
+        Counters("drawn", ranges, lambda: dict(zip(ranges, next(readings), strict=True)), 0.0)
     )
     for _ in range(3):
         meter.tick()
@@ -54,7 +54,7 @@ def powercap(tmp_path):
 
 def test_energy_is_that_of_whole_packages(powercap):
     meter, source = find_meter(Device.CPU, powercap)
-    assert source == "RAPL package-0, package-1"
+    assert (source, meter.shortest_s) == ("RAPL package-0, package-1", 0.1)
     (powercap / "intel-rapl:0/energy_uj").write_text("5500000\n")
     (powercap / "intel-rapl:0:0/energy_uj").write_text("4400000\n")
     (powercap / "intel-rapl:1/energy_uj").write_text("1000000\n")
@@ -99,6 +99,7 @@ def test_a_library_that_is_not_here_is_a_reason():
 
 NVML = """
 #include <string.h>
+#include <unistd.h>
 static int numbers[2] = {0, 1};
 int nvmlInit_v2(void) { return 0; }
 int nvmlDeviceGetCount_v2(unsigned *count) { *count = 2; return 0; }
@@ -116,6 +117,25 @@ int nvmlDeviceGetTotalEnergyConsumption(void *gpu, unsigned long long *millijoul
     static unsigned long long counted = 5000000000ULL;
     if (*(int *)gpu == 0) return 3;
     *millijoules = counted += 250;
+    return 0;
+}
+typedef struct {
+    unsigned int pid;
+    unsigned long long usedGpuMemory;
+    unsigned int gpuInstanceId;
+    unsigned int computeInstanceId;
+} nvmlProcessInfo_t;
+int nvmlDeviceGetComputeRunningProcesses_v3(void *gpu, unsigned *count, nvmlProcessInfo_t *infos) {
+    const unsigned long long MIB = 1ULL << 20, UNKNOWN = ~0ULL;
+    const nvmlProcessInfo_t running[] = {
+        {7, 70000 * MIB, ~0U, ~0U}, {getpid(), 812 * MIB + MIB / 2, ~0U, ~0U},
+        {8, UNKNOWN, ~0U, ~0U}, {9, 100 * MIB, 1, 0}, {9, 28 * MIB, 2, 0},
+        {10, 5 * MIB, ~0U, ~0U},
+    };
+    if (*count < 6) return 7;
+    memcpy(infos, running, sizeof running);
+    /* The last one has just ended. */
+    *count = 5;
     return 0;
 }
 const char *nvmlErrorString(int status) { return status == 6 ? "Not Found" : "Not Supported"; }
@@ -142,6 +162,27 @@ def test_a_gpu_counts_in_64_bits(nvml):
     first = gpu.energy_mj()
     assert first > 5_000_000_000
     assert gpu.energy_mj() - first == 250
+
+
+def test_a_meter_of_a_gpu_counts_joules_and_needs_two_seconds(nvml, monkeypatch):
+    one = {"CUDA_VISIBLE_DEVICES": "GPU-one"}
+    monkeypatch.setattr("lamella.benchmark.energy.open_gpu", lambda: open_gpu(one, nvml))
+    meter, source = find_meter(Device.CUDA)
+    assert (source, meter.shortest_s) == ("NVML GPU-one", 2.0)
+    meter.tick()
+    assert meter.joules == 0.25
+
+
+def test_memory_of_a_process_is_that_of_all_parts_of_the_gpu_or_unknown(nvml):
+    one = {"CUDA_VISIBLE_DEVICES": "GPU-one"}
+    gpu = open_gpu(one, nvml)
+    assert [gpu.memory_mib(pid) for pid in (7, 9)] == [70000.0, 128.0]
+    # The driver does not count it; it has ended; it is not on the GPU.
+    assert [gpu.memory_mib(pid) for pid in (8, 10, 11)] == [None, None, None]
+    assert own_gpu_memory_mib(one, nvml) == 812.5
+    # Which GPU is not sure, or is not there.
+    assert own_gpu_memory_mib({}, nvml) is None
+    assert own_gpu_memory_mib({}, "libabsent-ml.so.1") is None
 
 
 def test_what_nvml_refuses_is_a_reason(nvml):

@@ -40,7 +40,7 @@ def measured(*, others=0.1, repeat=1.1, difference=0.0, served=None, rate=50.0) 
     server = ScenarioResult(
         scenario=Scenario.SERVER,
         patches_per_query=1,
-        queries=662,
+        queries=1986,
         figure=Figure.QUERIES_PER_S,
         value=rate,
         bound_ms=15.0,
@@ -52,6 +52,7 @@ def measured(*, others=0.1, repeat=1.1, difference=0.0, served=None, rate=50.0) 
         load_ms=80.0,
         rss_before_mib=200.0,
         peak_rss_mib=640.0,
+        gpu_memory_mib=None,
         others_cpu_share=others,
         energy_source="none: drawn",
         repeat_speedup=repeat,
@@ -67,7 +68,7 @@ def rules(pool=1024, measurement=None, **settings) -> tuple[str, ...]:
 def test_enough_of_everything_is_comparable():
     assert rules(measurement=measured(), iterations=64) == ()
     assert rules(scenarios=TAILS, tail_queries=662) == ()
-    # 662 queries in 151 ms.
+    # 662 queries of each seed in 151 ms.
     assert rules(measurement=measured(rate=4400.0)) == ()
     assert rules(measurement=measured(rate=0.0)) == ()
 
@@ -80,7 +81,7 @@ def test_enough_of_everything_is_comparable():
         ({"seeds": (5, 6)}, "2 seeds, fewer than 3"),
         ({"tail_queries": 661, "scenarios": TAILS}, "661 queries for a p99, fewer than 662"),
         (
-            # 662 queries in 147 ms, under a bound of 15 ms.
+            # 662 queries of each seed in 147 ms, under a bound of 15 ms.
             {"measurement": measured(rate=4500.0)},
             "queries of the server come within less than 10 times its bound",
         ),
@@ -124,6 +125,13 @@ def test_timed_answers_outside_the_limit_are_invalid(difference):
 def test_what_the_comparison_found_wrong_stays_invalid():
     wrong = {**GOOD, "verdict": "invalid", "reason": "differs by 0.5, limit 0.0001"}
     assert judge(measured(), wrong) == (Verdict.INVALID, "differs by 0.5, limit 0.0001")
+
+
+def test_an_engine_that_was_not_compared_is_invalid_however_right_its_timed_answers_are():
+    unknown = dict.fromkeys(GOOD, "")
+    row = {**unknown, "limit": "0.0001", "verdict": "unavailable", "reason": "no GPU"}
+    reason = "it was not compared with the trained network: no GPU"
+    assert judge(measured(), row) == (Verdict.INVALID, reason)
 
 
 def test_an_auc_below_99_percent_of_the_networks_is_invalid():

@@ -133,10 +133,14 @@ def test_energy_is_that_of_the_measured_calls(pool):
     def read():
         return {"package-0": 40_000_000 * len(engine.batches)}
 
-    meter = EnergyMeter(Counters("drawn", {"package-0": 10**12}, read))
+    def drawn(shortest_s):
+        return EnergyMeter(Counters("drawn", {"package-0": 10**12}, read, shortest_s))
+
     # 6 calls of 5 patches with 40 J each; the two of the warm-up do not count.
-    assert measured(engine, pool, meter=meter).joules_per_patch == 8.0
+    assert measured(engine, pool, meter=drawn(0.1)).joules_per_patch == 8.0
     assert measured(Sleeper(), pool).joules_per_patch is None
+    # Six times 20 ms are no hour.
+    assert measured(engine, pool, meter=drawn(3600.0)).joules_per_patch is None
 
 
 class Keeper(Sleeper):

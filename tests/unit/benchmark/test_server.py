@@ -5,8 +5,14 @@ import numpy as np
 import pytest
 
 from lamella.benchmark.measure import Pool, Timer, measure_batch
-from lamella.benchmark.quantile import quantile_bound
-from lamella.benchmark.server import arrival_times, highest_rate, measure_server, serve
+from lamella.benchmark.quantile import quantile_bound, slower_allowed
+from lamella.benchmark.server import (
+    TOLERANCE,
+    arrival_times,
+    highest_rate,
+    measure_server,
+    serve,
+)
 from lamella.benchmark.settings import BenchmarkSettings
 
 
@@ -130,32 +136,100 @@ def test_an_engine_slower_than_the_bound_serves_no_rate_and_is_not_tried():
     assert (result.value, result.trials, result.max_abs_difference) == (0.0, (), None)
 
 
-def test_a_rate_that_another_seed_does_not_keep_is_lowered(monkeypatch):
-    asked = []
+class Clock:
+    """Time that passes only when it is looked at, slept through or computed in."""
 
-    def trial(_timer, _settings, *, rate, seed, allowed):
-        asked.append((seed, rate, allowed))
-        return rate <= {0: 61.0, 1: 99.0, 2: 50.0}[seed]
+    def __init__(self):
+        self.now = 0.0
 
-    monkeypatch.setattr("lamella.benchmark.server._trial", trial)
-    engine = Sleeper(0.0001)
+    def perf_counter(self):
+        self.now += 5e-5
+        return self.now
+
+    def sleep(self, seconds):
+        assert seconds < 3600, "no query comes so late"
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("lamella.benchmark.server.time", clock)
+    return clock
+
+
+class Steady:
+    """Takes 4 ms for each query, and from one on a second."""
+
+    def __init__(self, clock, fast=10**9):
+        self.clock = clock
+        self.fast = fast
+
+    def infer(self, patches):
+        self.fast -= 1
+        self.clock.now += 0.004 if self.fast >= 0 else 1.0
+        return np.zeros((len(patches), 2), np.float32)
+
+
+def search(engine, *, alone_ms=4.0, **settings):
+    """Search the rate of an engine that took 4 ms for a query, a ceiling of 250 queries/s."""
     timer = timer_of(engine)
-    settings = BenchmarkSettings()
-    single = measure_batch(engine, timer.pool, batch_size=1, warmup=1, iterations=1, seeds=(0,))
-    timer.call(np.array([0]))
-    result = measure_server(timer, settings, single.model_copy(update={"latency_ms_median": 10.0}))
-    # From 59.375 down by 5, until the third seed keeps it, too.
-    assert result.value == 49.375
-    assert [(seed, rate) for seed, rate, _ in asked[5:]] == [
-        (1, 59.375),
-        (2, 59.375),
-        (1, 54.375),
-        (2, 54.375),
-        (1, 49.375),
-        (2, 49.375),
+    single = measure_batch(
+        Sleeper(0.0), timer.pool, batch_size=1, warmup=1, iterations=1, seeds=[0]
+    )
+    changed = dict.fromkeys(("latency_ms_median", "latency_ms_min"), alone_ms)
+    single = single.model_copy(update=changed)
+    return measure_server(timer, BenchmarkSettings(**settings), single)
+
+
+@pytest.mark.parametrize("seeds", [(0, 1, 2), (3, 4, 5), (6, 7, 8)])
+def test_the_rate_is_near_the_one_of_theory_whatever_the_seeds(clock, seeds):
+    # 99 % of the queries wait 11 ms or less, 2.75 service times, at a load of 0.432.
+    assert erlang_wait(load=0.432, services=2.75) == pytest.approx(0.99, abs=1e-4)
+    result = search(Steady(clock), seeds=seeds)
+    # Confidence takes a part of it, and so does the tolerance.
+    assert 0.75 * 0.432 < result.value * 0.004 <= 0.432 + TOLERANCE
+
+
+def test_the_queries_of_all_seeds_are_judged_together(clock):
+    result = search(Steady(clock))
+    assert result.queries == 3 * 662
+    assert [trial.queries_per_s for trial in result.trials] == [
+        125.0,
+        62.5,
+        93.75,
+        109.375,
+        101.5625,
     ]
-    assert {allowed for _, _, allowed in asked} == {1}
-    assert [trial.kept for trial in result.trials[-2:]] == [True, True]
+    # Of 1,986 queries 9 may be late, by whichever seed; the tenth ends the trial.
+    assert slower_allowed(3 * 662, 0.99) == 9
+    for trial in result.trials:
+        assert len(trial.late) == 3 or sum(trial.late) == 10
+        assert trial.kept == (sum(trial.late) <= 9)
+    assert max(max(trial.late) for trial in result.trials if trial.kept) > 1
+    assert result.value == max(each.queries_per_s for each in result.trials if each.kept)
+
+
+def test_an_engine_that_slows_down_for_good_keeps_no_rate_from_then_on(clock):
+    # In the second trial, of the second seed's queries the first.
+    result = search(Steady(clock, fast=4 * 662), server_bound_ms=100.0)
+    assert result.trials[1].late == (0, 10)
+    assert [trial.kept for trial in result.trials] == [True, False, False, False, False]
+    assert result.value == 125.0
+
+
+@pytest.mark.parametrize("fast", [0, 700])
+def test_where_no_rate_is_kept_it_is_0_and_none_near_0_is_tried(clock, fast):
+    # Half of this ceiling less ten twentieths, one after another, is not 0 in 64 bits.
+    result = search(Steady(clock, fast=fast), alone_ms=4.3, server_bound_ms=100.0)
+    assert result.value == 0.0
+    assert min(trial.queries_per_s for trial in result.trials) > TOLERANCE / 2 * 1000 / 4.3
+
+
+def test_no_rate_is_tried_below_half_of_the_tolerance():
+    asked = []
+    assert highest_rate(asked.append, ceiling=30.0, tolerance=TOLERANCE) == 0.0
+    assert min(asked) > TOLERANCE / 2 * 30.0
 
 
 class Tiring(Sleeper):

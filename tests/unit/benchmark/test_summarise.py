@@ -11,6 +11,7 @@ from lamella.benchmark.cell import (
 )
 from lamella.benchmark.settings import BenchmarkCase, Scenario
 from lamella.benchmark.summarise import COLUMNS, SCENARIO_COLUMNS, summarise_benchmark
+from lamella.benchmark.track import record_of
 from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
 from lamella.settings import Device
@@ -27,13 +28,13 @@ SINGLE_STREAM = ScenarioResult(
 SERVER = ScenarioResult(
     scenario=Scenario.SERVER,
     patches_per_query=1,
-    queries=662,
+    queries=1986,
     figure=Figure.QUERIES_PER_S,
     value=41.25,
     bound_ms=15.0,
     trials=(
-        Trial(queries_per_s=41.25, seed=0, kept=True),
-        Trial(queries_per_s=82.5, seed=0, kept=False),
+        Trial(queries_per_s=82.5, late=(4, 6), kept=False),
+        Trial(queries_per_s=41.25, late=(1, 0, 3), kept=True),
     ),
     max_abs_difference=2.5e-7,
 )
@@ -66,6 +67,7 @@ def cell_of(engine: EngineName, speeds: dict[int, float], **changes) -> Benchmar
         load_ms=80.0,
         rss_before_mib=200.0,
         peak_rss_mib=640.0,
+        gpu_memory_mib=812.5,
         others_cpu_share=0.02,
         energy_source="RAPL package-0",
         repeat_speedup=1.01,
@@ -223,10 +225,18 @@ def test_scenarios_have_a_table_of_their_own(summarise, tmp_path):
     columns = ("engine", "scenario", "figure", "value", "bound_ms", "queries", "trials", "reason")
     assert [tuple(row[column] for column in columns) for row in rows] == [
         ("torch", "single_stream", "latency_ms_p90", "", "", "20", "", ""),
-        ("torch", "server", "queries_per_s", "41.250", "15", "662", "2", ""),
+        ("torch", "server", "queries_per_s", "41.250", "15", "1986", "2", ""),
         ("openvino", "", "", "", "", "", "", "no GPU"),
     ]
     assert rows[1]["max_abs_difference"] == "2.500e-07"
+
+
+def test_memory_of_host_and_gpu_stand_in_the_row_and_are_tracked(summarise):
+    cell = cell_of(EngineName.TORCH, {1: 20.0})
+    [row] = summarise(cell)
+    assert (row["peak_rss_mib"], row["gpu_memory_mib"]) == ("640.000", "812.500")
+    tracked = record_of(cell, artifact="torch.json", started_ms=1).metrics
+    assert {"gpu_memory_mib": 812.5}.items() <= {each.key: each.value for each in tracked}.items()
 
 
 def test_energy_and_driver_stand_in_the_row(summarise):

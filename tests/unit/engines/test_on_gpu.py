@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lamella.benchmark.energy import find_meter
+from lamella.benchmark.nvml import own_gpu_memory_mib
 from lamella.benchmark.settings import BenchmarkCase
 from lamella.engines.load import FORMATS, engine_precisions, load_foreign_engine
 from lamella.engines.settings import EngineName, ParityLimits, Precision
@@ -112,3 +113,11 @@ def test_energy_of_the_gpu_is_read_and_work_takes_more_than_nothing():
     torch.cuda.synchronize()
     meter.tick()
     assert meter.joules - start > 1
+
+
+def test_memory_of_this_process_on_the_gpu_holds_its_arrays():
+    kept = torch.zeros(256 * 2**20, dtype=torch.uint8, device="cuda")
+    memory_mib = own_gpu_memory_mib()
+    if memory_mib is None:
+        pytest.skip("NVML does not know this process, as in a container")
+    assert memory_mib > len(kept) / 2**20

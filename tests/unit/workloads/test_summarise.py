@@ -41,7 +41,13 @@ def run_of(total_ms: float, inference_ms: float, *, sd_ms: float = 0.0) -> RunTi
 
 def kind_of(*runs: RunTimes, mode: Mode = Mode.SEQUENTIAL, batch_size: int = 1) -> WorkloadRuns:
     return WorkloadRuns(
-        mode=mode, batch_size=batch_size, runs=runs, of_labels=False, result_difference=0.0
+        mode=mode,
+        batch_size=batch_size,
+        runs=runs,
+        of_labels=False,
+        unanswered=0,
+        reference_difference=0.0,
+        result_difference=0.0,
     )
 
 
@@ -286,7 +292,7 @@ def test_an_engine_that_answers_nan_is_in_the_picture(summarised):
         EngineName.ONNXRUNTIME,
         measured(kind_of(run_of(100.0, 10.0)), difference=math.nan),
         verdict=Verdict.INVALID,
-        reason="differs by nan, limit 0.0001",
+        reason="answers that are not finite, to examples",
     )
     picture = summarised(TORCH, broken)["parity"]
     assert "not finite" in picture

@@ -10,7 +10,6 @@ from PIL import Image
 
 from lamella.benchmark.cell import read_cell
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
-from lamella.engines.engine import CheckedEngine
 from lamella.engines.load import load_foreign_engine
 from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
@@ -279,24 +278,16 @@ class Broken:
         return np.zeros((len(patches), 4), dtype=np.float32)
 
 
-def test_engine_that_is_wrong_at_a_larger_batch_alone_is_invalid(
-    folder, tmp_path, tiny, monkeypatch
-):
-    if ExportedNetwork.read(folder / "network.json").case is not BenchmarkCase.WSI:
-        pytest.skip("the others have batches of one")
-    infer = CheckedEngine.infer
-    monkeypatch.setattr(
-        CheckedEngine, "infer", lambda engine, patches: infer(engine, patches[::-1])
-    )
-    cell = timed(folder, EngineName.OPENVINO, tmp_path / "cell.json")
-    assert cell.verdict is Verdict.INVALID
-    assert cell.reason.startswith("results of two runs differ by")
-
-
 def measured(**changes):
     """A measurement that is right, but for what is changed."""
     kind = WorkloadRuns(
-        mode=Mode.SEQUENTIAL, batch_size=1, runs=(), of_labels=True, result_difference=0.0
+        mode=Mode.SEQUENTIAL,
+        batch_size=1,
+        runs=(),
+        of_labels=True,
+        unanswered=0,
+        reference_difference=0.0,
+        result_difference=0.0,
     )
     right = {
         **dict.fromkeys(("import_ms", "load_ms", "first_call_ms", "peak_rss_mib"), 1.0),
@@ -314,10 +305,20 @@ def measured(**changes):
     [
         ({}, ""),
         ({"max_abs_difference": 2e-4}, "differs by 0.0002, limit 0.0001"),
-        ({"max_abs_difference": float("nan")}, "differs by nan, limit 0.0001"),
+        ({"max_abs_difference": float("nan")}, "answers that are not finite, to examples"),
         (
             {"label_agreement": 0.98},
             "98.00 % of its classes are the network's, fewer than 99 %",
+        ),
+        ({"kind": {"unanswered": 1}}, "answers that are not finite, in sequential runs at batch 1"),
+        ({"kind": {"reference_difference": 0.005}}, ""),
+        (
+            {"kind": {"reference_difference": 0.02}},
+            "sequential runs at batch 1 differ by 0.02 from the network, limit 0.01",
+        ),
+        (
+            {"kind": {"of_labels": False, "reference_difference": 0.005}},
+            "sequential runs at batch 1 differ by 0.005 from the network, limit 0.0001",
         ),
         ({"kind": {"result_difference": 0.005}}, ""),
         (

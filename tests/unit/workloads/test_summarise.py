@@ -300,4 +300,28 @@ def test_an_engine_that_answers_nan_is_in_the_picture(summarised):
 
 
 def test_without_torch_the_picture_says_that_it_has_no_values(summarised):
-    assert "wsi: no values" in summarised(OPENVINO)["parity"]
+    assert "wsi (small, not comparable): no values" in summarised(OPENVINO)["parity"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ([{}, {}], "wsi (small, not comparable)"),
+        ([{"size": "paper"}, {}], "wsi (paper, small, not comparable)"),
+        ([{"size": "paper", "not_comparable": ()}] * 2, "wsi (paper)"),
+        (
+            [{"size": "paper", "not_comparable": ()}, {"size": "paper"}],
+            "wsi (paper, some not comparable)",
+        ),
+    ],
+)
+def test_a_panel_says_its_size_and_whether_it_is_comparable(summarised, changes, name):
+    cells = [
+        WorkloadCell.model_validate(cell.model_dump() | change)
+        for cell, change in zip((TORCH, OPENVINO), changes, strict=True)
+    ]
+    found = summarised(*cells)
+    heads = [
+        re.findall(r"font-weight:600[^>]*>([^<]+)<", found[each]) for each in ("stages", "parity")
+    ]
+    assert heads == [[name], [name]]

@@ -5,13 +5,15 @@
 Reads ``workloads.tsv`` and ``summary.tsv`` of both, as far as they are there. Prints, for each case
 and batch size, every engine's median in the second run over that in the first, and whether both
 rank the engines alike; at the end the largest deviation. Engines whose medians are within 5 % of
-each other in both runs may change places. Runs of other numbers of items are not compared.
+each other in both runs may change places. Runs of other numbers of items are not compared. Engines
+that are invalid in one of the runs are named and left out.
 """
 
 import argparse
 from collections import defaultdict
 from pathlib import Path
 
+from lamella.engines.verdict import Verdict
 from lamella.stores.tables import Row, read_table
 
 MEDIANS = {"workloads.tsv": "total_ms_median", "summary.tsv": "latency_ms_median"}
@@ -27,9 +29,17 @@ def main() -> None:
     parser.add_argument("second", type=Path, help="another one")
     arguments = parser.parse_args()
     first, second = groups(arguments.first), groups(arguments.second)
+    shared = {
+        name: [each for each in first[name] if each in second.get(name, {})] for name in first
+    }
+    common = {name: engines for name, engines in shared.items() if engines}
+    if not common:
+        raise SystemExit(
+            f"{arguments.first}, {arguments.second}: no engine is valid in the same case in both."
+            " Name two folders results/benchmark."
+        )
     worst = 1.0
-    for name in (name for name in first if name in second):
-        engines = [engine for engine in first[name] if engine in second[name]]
+    for name, engines in common.items():
         both = {engine: (first[name][engine], second[name][engine]) for engine in engines}
         ratios = {engine: after / before for engine, (before, after) in both.items()}
         worst = max([worst, *(max(ratio, 1 / ratio) for ratio in ratios.values())])
@@ -43,8 +53,11 @@ def groups(folder: Path) -> dict[tuple[str, ...], Group]:
     for table, median in MEDIANS.items():
         rows = read_table(folder / table) if (folder / table).exists() else []
         for row in rows:
-            if row[median]:
-                found[group(row)][f"{row['engine']} {row['precision']}"] = float(row[median])
+            engine = f"{row['engine']} {row['precision']}"
+            if row["verdict"] == Verdict.INVALID:
+                print(f"{folder}: {' '.join(group(row))}: {engine} is invalid and left out")
+            elif row[median]:
+                found[group(row)][engine] = float(row[median])
     return found
 
 

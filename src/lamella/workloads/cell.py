@@ -37,9 +37,13 @@ class WorkloadRuns(CellValue):
     """The measured runs."""
     of_labels: bool
     """Whether the result is labels; of `wsi` it is probabilities."""
+    unanswered: int
+    """Pixels, voxels or patches without an answer that is finite, in the worst of all runs."""
+    reference_difference: float
+    """How far a result is from the network's answers at most, over the examples that a run had:
+    share of the labels that are others, or largest difference of a probability."""
     result_difference: float
-    """How far the results of two runs differ at most: share of the labels that are others, or
-    largest difference of a probability."""
+    """How far the results of two runs differ at most, likewise."""
 
 
 class WorkloadMeasurement(CellValue):
@@ -58,9 +62,11 @@ class WorkloadMeasurement(CellValue):
     others_cpu_share: float
     """Share of the machine's CPUs, 0-1, that worked for other processes during the runs."""
     max_abs_difference: float
-    """Largest difference of a probability from the network's, over the examples."""
+    """Largest difference of a probability from the network's, over the examples, at any batch
+    size."""
     label_agreement: float
-    """Share of the pixels, or patches, of the examples with the network's class."""
+    """Share of the pixels, or patches, of the examples with the network's class; the lowest one of
+    all batch sizes."""
     kinds: tuple[WorkloadRuns, ...]
     """The runs."""
 
@@ -68,8 +74,8 @@ class WorkloadMeasurement(CellValue):
 class WorkloadCell(EngineCell):
     """One workload on one engine.
 
-    It is valid where its answers to the examples are the network's, within the limit, and its
-    results the same in all runs.
+    It is valid where all its answers are finite, those to the examples are the network's within the
+    limit, alone and within the results of all runs, and its results are the same in all of them.
     """
 
     size: WorkloadSize

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.engines.engine import CheckedEngine
+from lamella.workloads.examples import example_places
 from lamella.workloads.labels import NOT_ASKED, most_probable
 from lamella.workloads.stages import Stage, StageClock
 
@@ -17,7 +18,7 @@ Shape = tuple[int, int, int]
 AIR_HU = -1024
 """What lies beyond the borders of a volume."""
 
-_EXAMPLES = 2
+_EXAMPLES = 8
 
 
 class Chest:
@@ -34,13 +35,20 @@ class Chest:
         self._patch_zyx = patch_zyx
         self._corners = patch_corners(self._volume.shape, patch_zyx)
         self.items = len(self._corners)
-        self.run_items = len(self._corners[:run_items])
+        asked = self._corners[:run_items]
+        self.run_items = len(asked)
+        self.asked = sum(self._volume[_box(corner, patch_zyx)].size for corner in asked)
+        self._examples = example_places(self.items, _EXAMPLES)
 
     def examples(self) -> NDArray[np.int16]:
-        """Return patches from the middle of the volume, ``(n, *patch_zyx)``."""
-        first = max(0, (self.items - _EXAMPLES) // 2)
-        chosen = self._corners[first : first + _EXAMPLES]
+        """Return patches of the whole volume, ``(n, *patch_zyx)``."""
+        chosen = [self._corners[place] for place in self._examples]
         return np.stack([crop(self._volume, corner, self._patch_zyx) for corner in chosen])
+
+    def at_examples(self, result: NDArray[Any]) -> list[NDArray[Any]]:
+        """Return the labels of each example that a run had, as far as it lies within."""
+        places = self._examples[self._examples < self.run_items]
+        return [result[_box(self._corners[place], self._patch_zyx)] for place in places]
 
     def run(self, engine: CheckedEngine, clock: StageClock, *, batch_size: int) -> NDArray[Any]:
         """Return the class of every voxel, uint8 of the shape of the volume.

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lamella.engines.engine import CheckedEngine
+from lamella.workloads.examples import example_places
 from lamella.workloads.labels import most_probable
 from lamella.workloads.stages import Stage, StageClock
 
-_EXAMPLES = 8
+_EXAMPLES = 24
 
 
 class Clip:
@@ -28,11 +29,16 @@ class Clip:
         self._frame_px = frame_px
         self.items = len(self._frames)
         self.run_items = len(self._frames[:run_items])
+        self.asked = self.run_items * frame_px**2
+        self._examples = example_places(self.items, _EXAMPLES)
 
     def examples(self) -> NDArray[np.uint8]:
         """Return frames of the whole clip, ``(n, frame_px, frame_px)``."""
-        places = np.linspace(0, self.items - 1, min(_EXAMPLES, self.items)).astype(np.int64)
-        return np.stack([self._resized(self._frames[place]) for place in places])
+        return np.stack([self._resized(self._frames[place]) for place in self._examples])
+
+    def at_examples(self, result: NDArray[Any]) -> list[NDArray[Any]]:
+        """Return the labels of each example that a run had, ``(frame_px, frame_px)``."""
+        return list(result[self._examples[self._examples < self.run_items]])
 
     def run(self, engine: CheckedEngine, clock: StageClock, *, batch_size: int) -> NDArray[Any]:
         """Return the class of every pixel of the run's frames, ``(n, frame_px, frame_px)`` uint8.

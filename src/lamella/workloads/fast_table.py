@@ -5,10 +5,12 @@ from pathlib import Path
 
 from lamella.benchmark.settings import BenchmarkCase
 from lamella.engines.settings import Precision
+from lamella.engines.verdict import Verdict
 from lamella.settings import Device
 from lamella.stores.atomic import write_text
 from lamella.workloads.cell import Mode, RunTimes, WorkloadCell
 from lamella.workloads.extrapolate import whole_runs
+from lamella.workloads.settings import WorkloadSize
 from lamella.workloads.stages import Stage
 
 _NAMES = {
@@ -26,9 +28,9 @@ def write_fast_table(path: Path, cell: WorkloadCell) -> None:
     """Write the sequential runs of a cell; without a measurement the header alone.
 
     Semicolons between cells, a row for every run, milliseconds: mean and standard deviation of the
-    calls of every stage, and the time of the run. A precision other than f32, a batch size above 1
-    and `extrapolated` stand behind the engine's name. A stream of frames has no patches, and no
-    columns of theirs.
+    calls of every stage, and the time of the run. A precision other than f32, a batch size above 1,
+    `extrapolated`, `small` and `invalid` stand behind the engine's name. A stream of frames has no
+    patches, and no columns of theirs.
 
     Source:
         The programs that measured Smistad, Østvik and Pedersen, IEEE Access 7, 2019,
@@ -44,14 +46,23 @@ def write_fast_table(path: Path, cell: WorkloadCell) -> None:
 def _rows(cell: WorkloadCell, stages: tuple[Stage, ...]) -> Iterator[str]:
     for kind in whole_runs(cell):
         if kind.mode is Mode.SEQUENTIAL:
-            name = str(cell.engine)
-            name += "" if cell.precision is Precision.F32 else f" {cell.precision}"
-            name += f" batch {kind.batch_size}" if kind.batch_size > 1 else ""
-            name += " extrapolated" if cell.extrapolated else ""
+            name = _name(cell, kind.batch_size)
             for number, run in enumerate(kind.runs, start=1):
                 device = _DEVICES[cell.device]
                 figures = _figures(run, stages)
                 yield ";".join([name, device, str(number), *figures])
+
+
+def _name(cell: WorkloadCell, batch_size: int) -> str:
+    """Return the engine with all that a row has no column for."""
+    behind = {
+        str(cell.precision): cell.precision is not Precision.F32,
+        f"batch {batch_size}": batch_size > 1,
+        "extrapolated": cell.extrapolated,
+        str(cell.size): cell.size is not WorkloadSize.PAPER,
+        str(cell.verdict): cell.verdict is not Verdict.VALID,
+    }
+    return " ".join([cell.engine, *(word for word, said in behind.items() if said)])
 
 
 def _figures(run: RunTimes, stages: tuple[Stage, ...]) -> Iterator[str]:

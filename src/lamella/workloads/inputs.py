@@ -121,7 +121,8 @@ def read_volume(path: Path) -> NDArray[np.int16]:
     """Return a volume in Hounsfield units, ``(slices, rows, columns)``.
 
     Raises:
-        StoreError: it is no NIfTI file of three dimensions.
+        StoreError: it is no NIfTI file of three dimensions, has no voxel, or voxels that are no
+            real, finite numbers.
     """
     try:
         stored = nibabel.Nifti1Image.from_filename(path)
@@ -130,8 +131,13 @@ def read_volume(path: Path) -> NDArray[np.int16]:
         raise _unreadable(path, str(error)) from error
     if values.ndim != 3:
         raise _unreadable(path, f"it has {values.ndim} dimensions, not 3")
+    if values.size == 0:
+        raise _unreadable(path, f"it has no voxel: its shape is {values.shape}")
+    # Colours are records of numbers.
+    if values.dtype.kind not in "iuf":
+        raise _unreadable(path, f"voxels of it are no real numbers but {values.dtype}")
     if not np.isfinite(values).all():
-        raise _unreadable(path, "voxels of it are no numbers")
+        raise _unreadable(path, "voxels of it are NaN or infinite")
     # NIfTI's first axis is x.
     limits = np.iinfo(np.int16)
     whole: NDArray[np.int16] = np.clip(np.rint(values), limits.min, limits.max).astype(np.int16)

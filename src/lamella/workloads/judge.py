@@ -4,7 +4,7 @@ import math
 
 from lamella.benchmark.judge import ACCURACY_SHARE, others_rule
 from lamella.engines.verdict import Verdict
-from lamella.workloads.cell import WorkloadMeasurement
+from lamella.workloads.cell import WorkloadMeasurement, WorkloadRuns
 from lamella.workloads.settings import WorkloadSettings, WorkloadSize
 from lamella.workloads.sizes import SIZES
 from lamella.workloads.slide import WholeSlide
@@ -24,18 +24,40 @@ def judge_workload(measurement: WorkloadMeasurement, limit: float) -> tuple[Verd
         measurement: What was measured.
         limit: Largest difference of a probability that is valid.
     """
-    # Written so that NaN is not within the limit.
+    reason = _not_finite(measurement) or _wrong(measurement, limit)
+    return (Verdict.INVALID, reason) if reason else (Verdict.VALID, "")
+
+
+def _not_finite(measurement: WorkloadMeasurement) -> str:
+    if not math.isfinite(measurement.max_abs_difference):
+        return "answers that are not finite, to examples"
+    for kind in measurement.kinds:
+        if kind.unanswered:
+            return f"answers that are not finite, in {_runs(kind)}"
+    return ""
+
+
+def _wrong(measurement: WorkloadMeasurement, limit: float) -> str:
+    # All are written so that NaN is not within the limit.
     if not measurement.max_abs_difference <= limit:
         found = measurement.max_abs_difference
-        return Verdict.INVALID, f"differs by {found:.3g}, limit {limit:g}"
-    if measurement.label_agreement < ACCURACY_SHARE:
+        return f"differs by {found:.3g}, limit {limit:g}"
+    if not measurement.label_agreement >= ACCURACY_SHARE:
         share = 100 * measurement.label_agreement
-        return Verdict.INVALID, f"{share:.2f} % of its classes are the network's, fewer than 99 %"
-    worst = max(kind.result_difference for kind in measurement.kinds)
+        return f"{share:.2f} % of its classes are the network's, fewer than 99 %"
     allowed = 1 - ACCURACY_SHARE if measurement.kinds[0].of_labels else limit
+    for kind in measurement.kinds:
+        if not kind.reference_difference <= allowed:
+            found = kind.reference_difference
+            return f"{_runs(kind)} differ by {found:.3g} from the network, limit {allowed:g}"
+    worst = max(kind.result_difference for kind in measurement.kinds)
     if not worst <= allowed:
-        return Verdict.INVALID, f"results of two runs differ by {worst:.3g}, limit {allowed:g}"
-    return Verdict.VALID, ""
+        return f"results of two runs differ by {worst:.3g}, limit {allowed:g}"
+    return ""
+
+
+def _runs(kind: WorkloadRuns) -> str:
+    return f"{kind.mode} runs at batch {kind.batch_size}"
 
 
 def broken_rules(

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NOT_ASKED = 255
-"""Stands in labels where a run has no frame or patch; no class."""
+"""Stands in labels where a run has no frame or patch, or an answer is not finite; no class."""
 
 
 def most_probable(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -17,7 +17,7 @@ def most_probable(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
         probabilities: ``(…, classes)``, of at most 255 classes.
 
     Returns:
-        ``(…)``, the leading axes.
+        ``(…)``, the leading axes; `NOT_ASKED` where a probability is NaN or infinite.
     """
     best = probabilities[..., 0].copy()
     labels = np.zeros(best.shape, dtype=np.uint8)
@@ -27,4 +27,7 @@ def most_probable(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
         # would take most of the time.
         np.maximum(labels, (other > best) * np.uint8(number), out=labels)
         np.maximum(best, other, out=best)
+    finite = np.isfinite(probabilities)
+    if not finite.all():
+        labels[~finite.all(axis=-1)] = NOT_ASKED
     return labels

@@ -4,19 +4,19 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamella.benchmark.host import others_cpu_share, own_memory_mib, read_cpu_times
 from lamella.benchmark.settings import BenchmarkSettings
-from lamella.engines.agreement import largest_difference
 from lamella.engines.engine import CheckedEngine
 from lamella.engines.load import engine_version, load_foreign_engine
 from lamella.engines.settings import EngineName, Precision
 from lamella.export.description import ModelInterface
 from lamella.workloads.cell import Mode, RunTimes, WorkloadMeasurement, WorkloadRuns
+from lamella.workloads.examples import Answers, compare_examples, reference_difference
 from lamella.workloads.labels import NOT_ASKED
 from lamella.workloads.settings import WorkloadSettings
 from lamella.workloads.slide import WholeSlide
@@ -28,8 +28,14 @@ _MS_PER_S = 1e3
 _NS_PER_MS = 1e6
 
 Run = Callable[..., NDArray[Any]]
-Answers = tuple[NDArray[Any], NDArray[np.float32]]
-"""Examples, and the network's answers to them."""
+
+
+class _Fault(NamedTuple):
+    """How far the result of a run is from what it should be, as in ``WorkloadRuns``."""
+
+    unanswered: int
+    reference_difference: float
+    result_difference: float
 
 
 def measure_workload(
@@ -74,15 +80,18 @@ def measure_workload(
     examples, expected = answers
     engine.run((examples[:1],))
     called = time.perf_counter()
-    # One at a time, as most runs do: those of volumes are large.
-    found = np.concatenate([engine.run((each[None],))[0] for each in examples])
+    # No run has more at once.
+    at_once = [min(size, workload.run_items) for size in _batch_sizes(workload, settings)]
+    difference, agreement = compare_examples(engine, answers, at_once)
     before = read_cpu_times()
     # All runs at all batch sizes are held against the first one.
     results: list[NDArray[Any]] = []
     kinds = [
         kind
         for batch_size in _batch_sizes(workload, settings)
-        for kind in _kinds(workload, engine, batch_size, settings, results=results)
+        for kind in _kinds(
+            workload, engine, batch_size, settings, expected=expected, results=results
+        )
     ]
     return WorkloadMeasurement(
         version=version,
@@ -91,8 +100,8 @@ def measure_workload(
         first_call_ms=(called - loaded) * _MS_PER_S,
         peak_rss_mib=own_memory_mib("VmHWM"),
         others_cpu_share=others_cpu_share(before, read_cpu_times()),
-        max_abs_difference=largest_difference(found, expected),
-        label_agreement=float(np.mean(found.argmax(axis=-1) == expected.argmax(axis=-1))),
+        max_abs_difference=difference,
+        label_agreement=agreement,
         kinds=tuple(kinds),
     )
 
@@ -107,6 +116,7 @@ def _kinds(
     batch_size: int,
     settings: WorkloadSettings,
     *,
+    expected: NDArray[np.float32],
     results: list[NDArray[Any]],
 ) -> list[WorkloadRuns]:
     """Measure every kind of run; they take turns, so that a slower machine slows all.
@@ -116,13 +126,14 @@ def _kinds(
         engine: A loaded engine.
         batch_size: Frames or patches per call.
         settings: How often it is run.
+        expected: The network's answers to the examples.
         results: The first result of all, or none yet: then it is put there.
     """
     modes: dict[Mode, Run] = {Mode.SEQUENTIAL: workload.run}
     if isinstance(workload, WholeSlide):
         modes[Mode.OVERLAPPED] = workload.run_overlapped
     runs: dict[Mode, list[RunTimes]] = {mode: [] for mode in modes}
-    differences = dict.fromkeys(modes, 0.0)
+    faults: dict[Mode, list[_Fault]] = {mode: [] for mode in modes}
     number_of_runs = settings.warmup + settings.iterations
     for number in range(number_of_runs):
         for mode, run in modes.items():
@@ -134,7 +145,7 @@ def _kinds(
             )
             if not results:
                 results.append(result)
-            differences[mode] = max(differences[mode], result_difference(result, results[0]))
+            faults[mode].append(_fault(workload, result, results[0], expected))
             if number >= settings.warmup:
                 runs[mode].append(times)
     return [
@@ -143,10 +154,26 @@ def _kinds(
             batch_size=batch_size,
             runs=tuple(runs[mode]),
             of_labels=bool(np.issubdtype(results[0].dtype, np.integer)),
-            result_difference=differences[mode],
+            # Of each figure the worst one, by itself.
+            **_Fault(
+                *(np.max(figures).item() for figures in zip(*faults[mode], strict=True))
+            )._asdict(),
         )
         for mode in modes
     ]
+
+
+def _fault(
+    workload: Workload,
+    result: NDArray[Any],
+    first: NDArray[Any],
+    expected: NDArray[np.float32],
+) -> _Fault:
+    return _Fault(
+        unanswered=abs(workload.asked - answered(result)),
+        reference_difference=reference_difference(workload.at_examples(result), expected),
+        result_difference=result_difference(result, first),
+    )
 
 
 def timed(run: Run, engine: CheckedEngine, batch_size: int) -> tuple[RunTimes, NDArray[Any]]:
@@ -159,6 +186,17 @@ def timed(run: Run, engine: CheckedEngine, batch_size: int) -> tuple[RunTimes, N
     return times, result
 
 
+def answered(result: NDArray[Any]) -> int:
+    """Return how many pixels, voxels or patches of a result have an answer that is finite.
+
+    Args:
+        result: Labels, or probabilities whose last axis are the classes.
+    """
+    if np.issubdtype(result.dtype, np.integer):
+        return int(np.count_nonzero(result != NOT_ASKED))
+    return int(np.count_nonzero(np.isfinite(result).all(axis=-1)))
+
+
 def result_difference(result: NDArray[Any], first: NDArray[Any]) -> float:
     """Return how far two results of one workload differ.
 
@@ -168,11 +206,11 @@ def result_difference(result: NDArray[Any], first: NDArray[Any]) -> float:
 
     Returns:
         Of labels the share that is another one; of probabilities the largest difference, infinite
-        where one of the two has an answer alone.
+        where one of the two has a finite answer alone.
     """
     if np.issubdtype(result.dtype, np.integer):
-        return float(np.count_nonzero(result != first) / np.count_nonzero(first != NOT_ASKED))
-    if (np.isnan(result) != np.isnan(first)).any():
+        return float(np.count_nonzero(result != first) / max(1, answered(first)))
+    finite = np.isfinite(result)
+    if (finite != np.isfinite(first)).any():
         return float("inf")
-    asked = ~np.isnan(result)
-    return float(np.abs(result[asked] - first[asked]).max(initial=0.0))
+    return float(np.abs(result[finite] - first[finite]).max(initial=0.0))

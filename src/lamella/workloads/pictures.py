@@ -18,7 +18,8 @@ _REST = "other"
 def stage_picture(rows: Sequence[Row]) -> Markup:
     """Return where the time of the sequential runs goes: a panel a case, a bar an engine."""
     groups = {
-        case: [_bar(row, peers) for row in peers] for case, peers in _sequential(rows).items()
+        _panel_name(case, peers): [_bar(row, peers) for row in peers]
+        for case, peers in _sequential(rows).items()
     }
     return stacked_bars(
         groups,
@@ -30,17 +31,29 @@ def stage_picture(rows: Sequence[Row]) -> Markup:
 
 def parity_picture(rows: Sequence[Row]) -> Markup:
     """Return speed against parity: a panel a case, a point an engine, invalid ones hollow."""
-    cases = _sequential(rows)
-    groups = {
-        case: [_point(row, peers) for row in _compared(peers)] for case, peers in cases.items()
-    }
+    groups, limits = {}, {}
+    for case, peers in _sequential(rows).items():
+        name = _panel_name(case, peers)
+        groups[name] = [_point(row, peers) for row in _compared(peers)]
+        limits[name] = _limits(rows, case)
     return log_scatter(
         groups,
-        limits={case: _limits(rows, case) for case in cases},
+        limits=limits,
         title="speed against parity",
         x_name="largest difference of a probability from the network's; hollow: invalid",
         y_name="speed against torch",
     )
+
+
+def _panel_name(case: str, rows: Sequence[Row]) -> str:
+    """Return a case with its sizes, and whether its rows may be compared; alone without any."""
+    if not rows:
+        return case
+    marks = list(dict.fromkeys(row["size"] for row in rows))
+    comparable = [row["comparable"] == "yes" for row in rows]
+    if not all(comparable):
+        marks.append("some not comparable" if any(comparable) else "not comparable")
+    return f"{case} ({', '.join(marks)})"
 
 
 def _sequential(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -15,6 +15,7 @@ from lamella.slides.reader import SlideReader
 from lamella.slides.settings import DEFAULT_READING
 from lamella.tissue.methods import distance_tissue
 from lamella.units import Level0Pixels
+from lamella.workloads.examples import example_places
 from lamella.workloads.grid import Cells, tissue_cells
 from lamella.workloads.stages import Stage, StageClock
 
@@ -48,22 +49,27 @@ class WholeSlide:
         self._patch_px = patch_px
         self._readers = readers
         with self._opened() as reader:
-            self.items = len(self._cells(reader, StageClock()).x)
+            self._chosen = self._cells(reader, StageClock())
             self.size_l0 = reader().size_l0
+        self.items = len(self._chosen.x)
         if self.items < _FEWEST_PATCHES:
             raise StoreError(
                 f"{self.items} patches of the slide show tissue, fewer than {_FEWEST_PATCHES}",
                 str(file),
                 "Name another one in `workloads.slide`",
             )
-        self.run_items = len(range(self.items)[:run_items])
+        self.run_items = self.asked = len(range(self.items)[:run_items])
+        self._examples = example_places(self.items, _EXAMPLES)
 
     def examples(self) -> NDArray[np.uint8]:
         """Return patches of the whole slide, ``(n, patch_px, patch_px, 3)``."""
-        places = np.linspace(0, self.items - 1, min(_EXAMPLES, self.items)).astype(np.int64)
         with self._opened() as reader:
-            cells = self._cells(reader, StageClock())
-            return self._batch(reader, cells, places, StageClock())
+            return self._batch(reader, self._chosen, self._examples, StageClock())
+
+    def at_examples(self, result: NDArray[Any]) -> list[NDArray[Any]]:
+        """Return the probabilities of each example that a run had, ``(classes,)``."""
+        places = self._examples[self._examples < self.run_items]
+        return list(result[self._chosen.place(places, self._patch_px)])
 
     def run(self, engine: CheckedEngine, clock: StageClock, *, batch_size: int) -> NDArray[Any]:
         """Return the heatmap, one thing after another; the slide is opened first.

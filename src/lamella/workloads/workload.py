@@ -22,9 +22,15 @@ class Workload(Protocol):
     """Frames or patches of the whole."""
     run_items: int
     """Of these, how many a run has: the first."""
+    asked: int
+    """Pixels, voxels or patches of a run, each of which gets an answer."""
 
     def examples(self) -> NDArray[Any]:
-        """Return a few items as the network takes them."""
+        """Return a few items, spread over the whole, as the network takes them."""
+        ...
+
+    def at_examples(self, result: NDArray[Any]) -> list[NDArray[Any]]:
+        """Return what a run's result says of each example that the run had, from the first on."""
         ...
 
     def run(self, engine: CheckedEngine, clock: StageClock, *, batch_size: int) -> NDArray[Any]:

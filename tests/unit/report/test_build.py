@@ -218,6 +218,11 @@ def test_heatmaps_are_ordered_by_score_and_limited(small_run):
     assert entry.left_out == 1
 
 
+def headlines(small_run):
+    """Return what stands below the speeds at the top of the page."""
+    return re.findall(r"<b>100</b><span>(patches per second[^<]*)</span>", built(small_run))
+
+
 def test_an_invalid_engine_is_never_the_fastest(small_run):
     rows = benchmark_section(small_run.inputs.benchmark)
     assert [(row.cells["engine"], row.fastest) for row in rows] == [
@@ -225,7 +230,8 @@ def test_an_invalid_engine_is_never_the_fastest(small_run):
         ("onnxruntime", True),
         ("openvino", False),
     ]
-    assert "100 patches per second with onnxruntime in f32" in Page(built(small_run)).text
+    (tile,) = headlines(small_run)
+    assert tile == "patches per second with onnxruntime in f32, batch 1"
 
 
 def test_a_precision_that_is_not_valid_stands_beside_the_valid_one_with_its_reason(small_run):
@@ -257,7 +263,9 @@ def test_what_is_not_comparable_is_marked_with_engine_and_reason(small_run):
     assert remark == "onnxruntime in f32: other processes took 23 % of the CPUs, more than 10 %"
     text = Page(built(small_run)).text
     assert remark in text
-    assert text.count("not comparable") == 2  # beside its row, and before the reason
+    assert text.count("not comparable") == 3  # beside its row, before the reason, at a glance
+    (tile,) = headlines(small_run)
+    assert tile == "patches per second with onnxruntime in f32, batch 1, not comparable"
 
 
 def test_explanations_show_the_mean_lift_and_name_what_was_taken_for_another_class(small_run):

@@ -108,8 +108,30 @@ def test_volume_that_is_cut_off_or_holds_no_numbers_is_refused(tmp_path):
     (tmp_path / "half.nii.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(StoreError, match="cannot be read"):
         read_volume(tmp_path / "half.nii.gz")
-    with pytest.raises(StoreError, match="voxels of it are no numbers"):
+    with pytest.raises(StoreError, match="voxels of it are NaN or infinite"):
         read_volume(tmp_path / "nan.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (
+            np.zeros((4, 5, 6), dtype=[(name, "u1") for name in "RGB"]),
+            r"voxels of it are no real numbers but .*'R', 'u1'",
+        ),
+        (
+            np.full((4, 5, 6), 1 + 2j, dtype=np.complex64),
+            "voxels of it are no real numbers but complex64",
+        ),
+        (np.zeros((4, 0, 6), dtype=np.int16), r"it has no voxel: its shape is \(4, 0, 6\)"),
+    ],
+)
+def test_volume_of_colours_or_complex_numbers_or_without_a_voxel_is_refused(tmp_path, values, why):
+    path = tmp_path / "given.nii"
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+    with pytest.raises(StoreError, match=why) as raised:
+        prepared(tmp_path / "ct", BenchmarkCase.CT, volume=path)
+    assert str(path) in str(raised.value)
 
 
 def test_input_that_was_changed_afterwards_is_refused(tmp_path):

@@ -43,7 +43,13 @@ def run_of(total_ms: float, inference_ms: float, *, sd_ms: float = 0.0) -> RunTi
 
 def kind_of(*runs: RunTimes, mode: Mode = Mode.SEQUENTIAL, batch_size: int = 1) -> WorkloadRuns:
     return WorkloadRuns(
-        mode=mode, batch_size=batch_size, runs=runs, of_labels=False, result_difference=0.0
+        mode=mode,
+        batch_size=batch_size,
+        runs=runs,
+        of_labels=False,
+        unanswered=0,
+        reference_difference=0.0,
+        result_difference=0.0,
     )
 
 
@@ -307,7 +313,7 @@ def test_an_engine_that_answers_nan_is_in_the_picture(summarised):
         EngineName.ONNXRUNTIME,
         measured(kind_of(run_of(100.0, 10.0)), difference=math.nan),
         verdict=Verdict.INVALID,
-        reason="differs by nan, limit 0.0001",
+        reason="answers that are not finite, to examples",
     )
     picture = summarised(TORCH, broken)["parity"]
     assert "not finite" in picture
@@ -315,4 +321,28 @@ def test_an_engine_that_answers_nan_is_in_the_picture(summarised):
 
 
 def test_without_torch_the_picture_says_that_it_has_no_values(summarised):
-    assert "wsi: no values" in summarised(OPENVINO)["parity"]
+    assert "wsi (small, not comparable): no values" in summarised(OPENVINO)["parity"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ([{}, {}], "wsi (small, not comparable)"),
+        ([{"size": "paper"}, {}], "wsi (paper, small, not comparable)"),
+        ([{"size": "paper", "not_comparable": ()}] * 2, "wsi (paper)"),
+        (
+            [{"size": "paper", "not_comparable": ()}, {"size": "paper"}],
+            "wsi (paper, some not comparable)",
+        ),
+    ],
+)
+def test_a_panel_says_its_size_and_whether_it_is_comparable(summarised, changes, name):
+    cells = [
+        WorkloadCell.model_validate(cell.model_dump() | change)
+        for cell, change in zip((TORCH, OPENVINO), changes, strict=True)
+    ]
+    found = summarised(*cells)
+    heads = [
+        re.findall(r"font-weight:600[^>]*>([^<]+)<", found[each]) for each in ("stages", "parity")
+    ]
+    assert heads == [[name], [name]]

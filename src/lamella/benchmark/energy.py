@@ -75,6 +75,26 @@ class EnergyMeter:
         return self._sum_uj / _UJ_PER_J
 
 
+def read_joules(meter: EnergyMeter | None) -> float:
+    """Return what a meter has counted up to now; 0 where there is none."""
+    if meter is None:
+        return 0.0
+    meter.tick()
+    return meter.joules
+
+
+def joules_since(start_j: float, meter: EnergyMeter | None, *, seconds: float) -> float | None:
+    """Return what was consumed since a reading.
+
+    Args:
+        start_j: That reading, of ``read_joules``.
+        meter: The meter, if there is one.
+        seconds: Time since then; ``None`` is returned where it is too short for the counters.
+    """
+    now_j = read_joules(meter)
+    return None if meter is None or seconds < meter.shortest_s else now_j - start_j
+
+
 def find_meter(device: Device, powercap: Path = POWERCAP) -> tuple[EnergyMeter | None, str]:
     """Return a meter of the energy of a device, or why there is none.
 

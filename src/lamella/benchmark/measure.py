@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.benchmark.cell import BatchResult
-from lamella.benchmark.energy import EnergyMeter
+from lamella.benchmark.energy import EnergyMeter, joules_since, read_joules
 from lamella.benchmark.quantile import quantile_bound
 from lamella.engines.agreement import largest_difference
 from lamella.engines.engine import Engine
@@ -100,32 +100,18 @@ def measure_batch(
     timer = Timer(engine, pool)
     generators = [np.random.default_rng([seed, batch_size]) for seed in seeds]
     before = [timer.call(timer.draw(batch_size, generators[0])) for _ in range(warmup)]
-    start_j, begun = _read(meter), time.perf_counter()
+    start_j, begun = read_joules(meter), time.perf_counter()
     calls = [
         [_metered(timer, timer.draw(batch_size, generator), meter) for _ in range(count)]
         for generator, count in zip(generators, deal_out(iterations, len(seeds)), strict=True)
     ]
-    joules = _consumed(meter, start_j, seconds=time.perf_counter() - begun)
+    joules = joules_since(start_j, meter, seconds=time.perf_counter() - begun)
     return summarise_calls(before, calls, batch_size, difference=timer.difference(), joules=joules)
 
 
 def deal_out(calls: int, seeds: int) -> list[int]:
     """Return how many calls each seed gets; the first ones get one more where it must be."""
     return [calls // seeds + (place < calls % seeds) for place in range(seeds)]
-
-
-def _read(meter: EnergyMeter | None) -> float:
-    if meter is None:
-        return 0.0
-    meter.tick()
-    return meter.joules
-
-
-def _consumed(meter: EnergyMeter | None, start_j: float, *, seconds: float) -> float | None:
-    """Return the joules since a reading; none where the time is too short for the counters."""
-    if meter is None or seconds < meter.shortest_s:
-        return None
-    return meter.joules - start_j
 
 
 def _metered(timer: Timer, places: NDArray[np.int64], meter: EnergyMeter | None) -> Call:

@@ -63,7 +63,8 @@ COLUMNS = (
 )
 """Columns of ``summary.tsv``: one row a case, engine, precision and batch size; one row where they
 are unavailable. ``speed_against_torch`` is the engine's throughput over that of torch in f32 with
-the same case, model, device, threads, batch size and CPU model; empty without such a row."""
+the same case, model, device, threads, batch size and models of CPU and GPU; empty without such a
+row."""
 
 SCENARIO_COLUMNS = (
     "case",

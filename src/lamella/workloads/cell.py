@@ -21,6 +21,9 @@ class RunTimes(CellValue):
     """Wall-clock time."""
     cpu_ms: float
     """Time of all CPUs that the process took."""
+    joules: float | None = None
+    """Energy, of the whole CPUs or the GPU; absent where no counter can be read, or the run was too
+    short for it: 2 s on a GPU, 0.1 s on a CPU."""
     stages: dict[Stage, StageTimes]
     """Times of the stages; `overlapped`: of all threads together."""
 
@@ -61,6 +64,8 @@ class WorkloadMeasurement(CellValue):
     """Highest memory of the process."""
     others_cpu_share: float
     """Share of the machine's CPUs, 0-1, that worked for other processes during the runs."""
+    energy_source: str
+    """What counted the energy, or why nothing did."""
     max_abs_difference: float
     """Largest difference of a probability from the network's, over the examples, at any batch
     size."""

@@ -12,8 +12,8 @@ def whole_runs(cell: WorkloadCell) -> Sequence[WorkloadRuns]:
     Times of calls stay as they were measured. Times of a run are multiplied by the number of items
     over those that it had, but for opening a slide and finding its tissue, which are of the whole
     in any run. What else happens once is multiplied, too: the memory of a result, and, where
-    patches are read ahead, the wait for the first batch. Where runs had all items they are returned
-    as they are; without a measurement there are none.
+    patches are read ahead, the wait for the first batch. Energy is not told. Where runs had all
+    items they are returned as they are; without a measurement there are none.
     """
     kinds = () if cell.measurement is None else cell.measurement.kinds
     if not cell.extrapolated:
@@ -33,6 +33,7 @@ def _whole(run: RunTimes, factor: float) -> RunTimes:
             "total_ms": once_ms + (run.total_ms - once_ms) * factor,
             # Tissue is found by one thread: what it takes is time of one CPU.
             "cpu_ms": once_ms + max(0.0, run.cpu_ms - once_ms) * factor,
+            "joules": None,
             "stages": {
                 stage: times if stage is Stage.TISSUE else _more(times, factor)
                 for stage, times in run.stages.items()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lamella.benchmark.energy import EnergyMeter, find_meter, joules_since, read_joules
 from lamella.benchmark.host import others_cpu_share, own_memory_mib, read_cpu_times
 from lamella.benchmark.settings import BenchmarkSettings
 from lamella.engines.engine import CheckedEngine
@@ -26,6 +27,7 @@ from lamella.workloads.workload import Workload
 _log = logging.getLogger(__name__)
 _MS_PER_S = 1e3
 _NS_PER_MS = 1e6
+_NS_PER_S = 1e9
 
 Run = Callable[..., NDArray[Any]]
 
@@ -83,6 +85,7 @@ def measure_workload(
     # No run has more at once.
     at_once = [min(size, workload.run_items) for size in _batch_sizes(workload, settings)]
     difference, agreement = compare_examples(engine, answers, at_once)
+    meter, energy_source = find_meter(benchmark.device)
     before = read_cpu_times()
     # All runs at all batch sizes are held against the first one.
     results: list[NDArray[Any]] = []
@@ -90,7 +93,7 @@ def measure_workload(
         kind
         for batch_size in _batch_sizes(workload, settings)
         for kind in _kinds(
-            workload, engine, batch_size, settings, expected=expected, results=results
+            workload, engine, batch_size, settings, meter=meter, expected=expected, results=results
         )
     ]
     return WorkloadMeasurement(
@@ -100,6 +103,7 @@ def measure_workload(
         first_call_ms=(called - loaded) * _MS_PER_S,
         peak_rss_mib=own_memory_mib("VmHWM"),
         others_cpu_share=others_cpu_share(before, read_cpu_times()),
+        energy_source=energy_source,
         max_abs_difference=difference,
         label_agreement=agreement,
         kinds=tuple(kinds),
@@ -116,6 +120,7 @@ def _kinds(
     batch_size: int,
     settings: WorkloadSettings,
     *,
+    meter: EnergyMeter | None,
     expected: NDArray[np.float32],
     results: list[NDArray[Any]],
 ) -> list[WorkloadRuns]:
@@ -126,6 +131,7 @@ def _kinds(
         engine: A loaded engine.
         batch_size: Frames or patches per call.
         settings: How often it is run.
+        meter: Counts the energy of each run.
         expected: The network's answers to the examples.
         results: The first result of all, or none yet: then it is put there.
     """
@@ -137,7 +143,7 @@ def _kinds(
     number_of_runs = settings.warmup + settings.iterations
     for number in range(number_of_runs):
         for mode, run in modes.items():
-            times, result = timed(run, engine, batch_size)
+            times, result = timed(run, engine, batch_size, meter)
             _log.info(
                 "%s at batch %d: run %d of %d, %d to warm up, took %.1f s",
                 *(mode, batch_size, number + 1, number_of_runs, settings.warmup),
@@ -176,13 +182,21 @@ def _fault(
     )
 
 
-def timed(run: Run, engine: CheckedEngine, batch_size: int) -> tuple[RunTimes, NDArray[Any]]:
+def timed(
+    run: Run, engine: CheckedEngine, batch_size: int, meter: EnergyMeter | None = None
+) -> tuple[RunTimes, NDArray[Any]]:
     """Run a workload once, and return its times and its result."""
     clock = StageClock()
+    start_j = read_joules(meter)
     cpu, wall = time.process_time_ns(), time.perf_counter_ns()
     result = run(engine, clock, batch_size=batch_size)
     wall, cpu = time.perf_counter_ns() - wall, time.process_time_ns() - cpu
-    times = RunTimes(total_ms=wall / _NS_PER_MS, cpu_ms=cpu / _NS_PER_MS, stages=clock.times())
+    times = RunTimes(
+        total_ms=wall / _NS_PER_MS,
+        cpu_ms=cpu / _NS_PER_MS,
+        joules=joules_since(start_j, meter, seconds=wall / _NS_PER_S),
+        stages=clock.times(),
+    )
     return times, result
 
 

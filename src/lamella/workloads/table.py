@@ -33,6 +33,8 @@ COLUMNS = (
     *(f"{stage}_ms" for stage in Stage),
     *(f"{stage}_call_ms_{figure}" for stage in Stage for figure in ("mean", "sd")),
     "cpu_ms",
+    "joules",
+    "energy_source",
     "overlap_cost",
     "readers",
     "import_ms",
@@ -150,6 +152,7 @@ def _row(cell: WorkloadCell, kind: WorkloadRuns, torch: float | None) -> dict[st
         "max_abs_difference": written(cell.measurement.max_abs_difference, ".3e"),
         "label_agreement": written(cell.measurement.label_agreement, ".6f"),
         "version": cell.measurement.version,
+        "energy_source": cell.measurement.energy_source,
     }
 
 
@@ -163,6 +166,7 @@ def _totals(cell: WorkloadCell, kind: WorkloadRuns) -> dict[str, float | None]:
         ),
         "total_ms_median": statistics.median(totals),
         "cpu_ms": statistics.fmean(run.cpu_ms for run in kind.runs),
+        "joules": mean_joules(kind.runs),
         "overlap_cost": _overlap_cost(cell, kind),
     }
 
@@ -180,6 +184,12 @@ def _overlap_cost(cell: WorkloadCell, kind: WorkloadRuns) -> float | None:
     return statistics.median(
         overlap_cost(run, alone, readers=cell.readers, cpus=cpus) for run in kind.runs
     )
+
+
+def mean_joules(runs: Sequence[RunTimes]) -> float | None:
+    """Return the mean energy of a run; none where a run was too short for the counter."""
+    consumed = [run.joules for run in runs if run.joules is not None]
+    return statistics.fmean(consumed) if len(consumed) == len(runs) else None
 
 
 def _median_ms(runs: Sequence[RunTimes], stage: Stage) -> float:

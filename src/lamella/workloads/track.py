@@ -6,6 +6,7 @@ from lamella.benchmark.track import engine_facts
 from lamella.tracking.record import Record
 from lamella.workloads.cell import WorkloadCell, WorkloadMeasurement
 from lamella.workloads.extrapolate import whole_runs
+from lamella.workloads.table import mean_joules
 
 
 def record_of(cell: WorkloadCell, *, artifacts: list[str], started_ms: int) -> Record:
@@ -41,4 +42,7 @@ def _figures(cell: WorkloadCell, measurement: WorkloadMeasurement) -> dict[str, 
         totals = [run.total_ms for run in kind.runs]
         name = "total_ms_extrapolated" if cell.extrapolated else "total_ms"
         figures[f"{kind.mode}_batch_{kind.batch_size}/{name}"] = statistics.fmean(totals)
+        joules = mean_joules(kind.runs)
+        if joules is not None:
+            figures[f"{kind.mode}_batch_{kind.batch_size}/joules"] = joules
     return figures

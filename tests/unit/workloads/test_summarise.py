@@ -61,6 +61,7 @@ def measured(*kinds: WorkloadRuns, difference: float = 0.0) -> WorkloadMeasureme
         first_call_ms=40.0,
         peak_rss_mib=500.0,
         others_cpu_share=0.25,
+        energy_source="RAPL package-0",
         max_abs_difference=difference,
         label_agreement=0.9975,
         kinds=kinds,
@@ -137,6 +138,13 @@ def summarised(tmp_path, tracked):
         }
 
     return summarise
+
+
+def test_energy_is_the_mean_of_the_runs_and_empty_where_one_has_none(summarised):
+    runs = [run_of(100.0, 10.0).model_copy(update={"joules": value}) for value in (2.0, 3.0, None)]
+    for chosen, expected in ((runs[:2], "2.500"), (runs, "")):
+        (row,) = summarised(cell_of(EngineName.TORCH, measured(kind_of(*chosen))))["rows"]
+        assert (row["joules"], row["energy_source"]) == (expected, "RAPL package-0")
 
 
 def test_tables_and_pictures_are_tracked(summarised, tracked, tmp_path):

@@ -1,5 +1,6 @@
 """Whole workloads on real engines."""
 
+import itertools
 import json
 import re
 import time
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from lamella.benchmark.cell import read_cell
+from lamella.benchmark.energy import Counters, EnergyMeter
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
 from lamella.engines.load import load_foreign_engine
 from lamella.engines.settings import EngineName, Precision
@@ -109,6 +111,20 @@ def test_workload_is_timed_from_input_to_result(folder, engine, tmp_path, tiny):
     assert len(rows) == 2 * len([kind for kind in measured.kinds if kind.mode is Mode.SEQUENTIAL])
     row_of = rf"{engine}( batch 5)? small;CPU;[12](;\d+\.\d{{6}})+"
     assert all(re.fullmatch(row_of, row) for row in rows)
+
+
+def test_energy_is_that_of_each_run(folder, tmp_path, tiny, monkeypatch):
+    readings = itertools.count(0, 5_000_000)
+    counters = Counters("a counter", {"": 2**63}, lambda: {"": next(readings)}, shortest_s=0.0)
+    meter = EnergyMeter(counters)
+    monkeypatch.setattr("lamella.workloads.measure.find_meter", lambda _: (meter, "a counter"))
+    measured = timed(folder, EngineName.ONNXRUNTIME, tmp_path / "cell.json").measurement
+    assert measured.energy_source == "a counter"
+    # It is read at the start and at the end of a run, and counts 5 J between two readings.
+    assert {run.joules for kind in measured.kinds for run in kind.runs} == {5.0}
+    meter.shortest_s = 3600.0
+    measured = timed(folder, EngineName.ONNXRUNTIME, tmp_path / "cell.json").measurement
+    assert {run.joules for kind in measured.kinds for run in kind.runs} == {None}
 
 
 def test_engine_that_is_not_available_says_why_and_the_run_goes_on(folder, tmp_path, tiny):
@@ -291,6 +307,7 @@ def measured(**changes):
         **dict.fromkeys(("import_ms", "load_ms", "first_call_ms", "peak_rss_mib"), 1.0),
         "version": "1",
         "others_cpu_share": 0.0,
+        "energy_source": "none",
         "max_abs_difference": 1e-6,
         "label_agreement": 1.0,
         "kinds": (kind.model_copy(update=changes.pop("kind", {})),),

@@ -12,6 +12,9 @@ POWERCAP = Path("/sys/class/powercap")
 
 _UJ_PER_J = 1e6
 
+_MOST_W = 500.0
+"""What no CPU package takes for minutes."""
+
 _RAPL_SHORTEST_S = 0.1
 """RAPL counts every millisecond: a hundred times."""
 
@@ -50,12 +53,17 @@ def consumed_uj(before: int, after: int, range_uj: int) -> int:
 class EnergyMeter:
     """Adds up what was consumed.
 
+    Attributes:
+        shortest_s: Time between two readings below which the steps of the counters show.
+        longest_s: Time between two readings within which no counter can have gone round.
+
     Of a counter that restarts twice between two readings one round is lost: read it more often than
     that. A CPU package at 300 W takes 14 minutes for a round of 262 kJ.
     """
 
     def __init__(self, counters: Counters) -> None:
         self.shortest_s = counters.shortest_s
+        self.longest_s = min(counters.ranges_uj.values()) / _UJ_PER_J / _MOST_W
         self._counters = counters
         self._last = counters.read()
         self._sum_uj = 0

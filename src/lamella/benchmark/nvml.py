@@ -24,7 +24,7 @@ class _Process(ctypes.Structure):
     )
 
 
-class Gpu:
+class MeteredGpu:
     """One GPU.
 
     Source:
@@ -71,7 +71,9 @@ class Gpu:
         return sum(own) / _MIB if own and _NOT_AVAILABLE not in own else None
 
 
-def open_gpu(environment: Mapping[str, str] = os.environ, library: str = _LIBRARY) -> Gpu | str:
+def open_gpu(
+    environment: Mapping[str, str] = os.environ, library: str = _LIBRARY
+) -> MeteredGpu | str:
     """Return the first GPU that CUDA sees, or why its counters cannot be read.
 
     CUDA and NVML number GPUs differently. Where it is not sure which one is meant, none is read.
@@ -85,7 +87,7 @@ def open_gpu(environment: Mapping[str, str] = os.environ, library: str = _LIBRAR
         _check(nvml, nvml.nvmlInit_v2())
         count = ctypes.c_uint()
         _check(nvml, nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)))
-        chosen = first_gpu(environment, count.value)
+        chosen = place_of_first_gpu(environment, count.value)
         if chosen is None:
             return f"it is not sure which of {count.value} GPUs CUDA takes"
         handle = ctypes.c_void_p()
@@ -95,7 +97,7 @@ def open_gpu(environment: Mapping[str, str] = os.environ, library: str = _LIBRAR
         else:
             status = nvml.nvmlDeviceGetHandleByUUID(chosen.encode("ascii"), place)
         _check(nvml, status)
-        gpu = Gpu(nvml, handle)
+        gpu = MeteredGpu(nvml, handle)
         gpu.energy_mj()
     except OSError as error:
         return str(error)
@@ -105,7 +107,7 @@ def open_gpu(environment: Mapping[str, str] = os.environ, library: str = _LIBRAR
 def own_gpu_memory_mib(
     environment: Mapping[str, str] = os.environ, library: str = _LIBRARY
 ) -> float | None:
-    """Return the memory of this process on the first GPU that CUDA sees; see ``Gpu.memory_mib``.
+    """Return the memory of this process on the first GPU that CUDA sees; see ``memory_mib``.
 
     Args:
         environment: See ``open_gpu``.
@@ -119,11 +121,12 @@ def own_gpu_memory_mib(
         return None
     try:
         return gpu.memory_mib(os.getpid())
-    except OSError:
+    # Drivers before 510 have no such function.
+    except (OSError, AttributeError):
         return None
 
 
-def first_gpu(environment: Mapping[str, str], count: int) -> int | str | None:
+def place_of_first_gpu(environment: Mapping[str, str], count: int) -> int | str | None:
     """Return NVML's number, or the UUID, of the first GPU that CUDA sees; ``None`` if unsure.
 
     Args:

@@ -1,12 +1,13 @@
 """Load an exported model into an engine."""
 
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from zipfile import ZipFile, is_zipfile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from lamella.engines.engine import CheckedEngine, Engine, first_line
 from lamella.engines.settings import EngineName, Precision
@@ -144,8 +145,11 @@ def _check_file(path: Path) -> None:
     if not is_zipfile(path):
         return
     # torch does not look at the checksums: flipped bits would be taken for weights.
-    with ZipFile(path) as archive:
-        broken = archive.testzip()
+    try:
+        with ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (OSError, RuntimeError, BadZipFile, zlib.error) as error:
+        broken = first_line(error)
     if broken is not None:
         raise StoreError(f"the model is damaged ({broken})", str(path), "Copy it again")
 

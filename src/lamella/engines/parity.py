@@ -130,7 +130,8 @@ def _sample(
             str(metrics),
             "Look at its losses, and train it again with a lower learning rate",
         )
-    if np.ptp(answers, axis=0).max() <= settings.limits.f32:
+    units = np.array(description.deviations) if description.deviations else 1.0
+    if len(answers) > 1 and (np.ptp(answers, axis=0) / units).max() <= settings.limits.f32:
         _log.warning(
             "the trained network says the same of all %d patches: other engines may do so, too,"
             " and differ elsewhere",

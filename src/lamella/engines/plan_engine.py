@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 from onnx.checker import ValidationError
+from onnx.shape_inference import InferenceError
 
 from lamella.engines.engine import Arrays, CheckedEngine, gpu_lacks
 from lamella.engines.gpu import Gpu, GpuQueue, first_gpu
 from lamella.engines.settings import Precision
-from lamella.engines.tensorrt_plan import PlanBuilder, error_log, in_precision
+from lamella.engines.tensorrt_plan import REVISION, PlanBuilder, asked, error_log, prepared
 from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelInterface, TensorDescription
 from lamella.settings import Device
@@ -28,7 +29,10 @@ class PlanEngine(CheckedEngine):
     """An ``.onnx`` model that TensorRT has built a plan of: for a GPU, a precision, batch sizes."""
 
     # A type that numpy does not have, or no object at all, is a TypeError of its Python interface.
-    load_errors = (RuntimeError, TypeError, OSError, DecodeError, ValidationError)
+    load_errors = (
+        *(RuntimeError, TypeError, OSError, ValueError, DecodeError, EncodeError),
+        *(ValidationError, InferenceError),
+    )
     library: ClassVar[Any]
     """The module of TensorRT."""
 
@@ -36,27 +40,28 @@ class PlanEngine(CheckedEngine):
         self._log = error_log(self.library)
         self._runtime = self.library.Runtime(self._log)
         # Weights that lie in files of their own are read, too.
-        model = onnx.load(path)
-        kept = path.parent / "plans" / self._plan_name(model, first_gpu())
+        model, gpu = prepared(onnx.load(path), self.precision), first_gpu()
+        kept = path.parent / "plans" / self._plan_name(model, gpu)
         plan = self._read(kept.read_bytes()) if kept.exists() else None
-        self._plan = plan or self._build(model, kept)
+        self._plan = plan or self._build(model, gpu, kept)
         self._queue = GpuQueue()
 
-    def _build(self, model: onnx.ModelProto, kept: Path) -> Any:
+    def _build(self, model: onnx.ModelProto, gpu: Gpu, kept: Path) -> Any:
         """Build a plan and keep it."""
         logger.info("%s builds %s", self.name, kept)
         built = PlanBuilder(
             self.library,
-            in_precision(model, self.precision),
+            model,
             batch_sizes=self.batch_sizes,
             tf32=self.precision is Precision.TF32,
+            capability=gpu.capability,
         ).build()
         try:
             with replacing(kept) as temporary:
                 temporary.write_bytes(built)
         except OSError as error:
             logger.warning("the plan is not kept and will be built again: %s", error)
-        return self._said(self._read(built))
+        return asked(self._log, self._read, built)
 
     def _read(self, plan: bytes) -> Any:
         return self._runtime.deserialize_cuda_engine(plan)
@@ -66,7 +71,7 @@ class PlanEngine(CheckedEngine):
         content = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
         parts = (
             *(self.name, self.library.__version__, gpu.name, "sm{}.{}".format(*gpu.capability)),
-            *(self.precision, "-".join(map(str, self.batch_sizes)), content[:16]),
+            *(self.precision, "-".join(map(str, self.batch_sizes)), f"r{REVISION}", content[:16]),
         )
         return "_".join(re.sub(r"[^\w.-]+", "-", part) for part in parts) + ".plan"
 
@@ -86,30 +91,42 @@ class PlanEngine(CheckedEngine):
 
     def _warm_up(self) -> None:
         """Take the memory that inputs, outputs and the work on them need."""
-        rows = self.interface.inputs[0].shape[0]
+        found = self._detect(Path())
+        check_alike(self.interface, found)
+        rows = found.inputs[0].shape[0]
         sizes = self.batch_sizes if rows < 0 else (rows,)
         # Changing the profile of a context would wait for the GPU.
         self._contexts = {size: self._context(number) for number, size in enumerate(sizes)}
         largest = self._contexts[max(sizes)]
         self._set_rows(largest, max(sizes))
-        self._addresses = {
-            each.name: self._queue.allocate(
-                math.prod(largest.get_tensor_shape(each.name)) * np.dtype(each.dtype).itemsize
-            )
-            for each in (*self.interface.inputs, *self.interface.outputs)
-        }
+        tensors = (*found.inputs, *found.outputs)
+        # All of the plan's, those that nobody asked for, too.
+        self._addresses = {each.name: self._allocated(largest, each) for each in tensors}
         for context in self._contexts.values():
             for name, address in self._addresses.items():
-                context.set_tensor_address(name, address)
+                asked(self._log, context.set_tensor_address, name, address)
+
+    def _allocated(self, context: Any, tensor: TensorDescription) -> int:
+        shape = tuple(context.get_tensor_shape(tensor.name))
+        location = self._plan.get_tensor_location(tensor.name)
+        if min(shape, default=1) < 0 or location != self.library.TensorLocation.DEVICE:
+            raise RuntimeError(f"the lengths of {tensor.name} depend on what it is given")
+        return self._queue.allocate(math.prod(shape) * np.dtype(tensor.dtype).itemsize)
+
+    def _new_context(self) -> Any:
+        # Else each context has the memory that the largest batch size needs.
+        strategy = self.library.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
+        return self._plan.create_execution_context(strategy)
 
     def _context(self, profile: int) -> Any:
-        context = self._said(self._plan.create_execution_context())
-        self._said(context.set_optimization_profile_async(profile, self._queue.handle))
+        context = asked(self._log, self._new_context)
+        choose = context.set_optimization_profile_async
+        asked(self._log, choose, profile, self._queue.handle)
         return context
 
     def _set_rows(self, context: Any, rows: int) -> None:
         for each in self.interface.inputs:
-            self._said(context.set_input_shape(each.name, (rows, *each.shape[1:])))
+            asked(self._log, context.set_input_shape, each.name, (rows, *each.shape[1:]))
 
     def _run(self, inputs: Arrays) -> Arrays:
         largest = max(self._contexts)
@@ -127,7 +144,7 @@ class PlanEngine(CheckedEngine):
         self._set_rows(context, rows)
         for each, array in zip(self.interface.inputs, inputs, strict=True):
             self._queue.upload(array, self._addresses[each.name])
-        self._said(context.execute_async_v3(self._queue.handle))
+        asked(self._log, context.execute_async_v3, self._queue.handle)
         outputs = tuple(
             self._queue.download(
                 self._addresses[each.name], tuple(context.get_tensor_shape(each.name)), each.dtype
@@ -136,12 +153,6 @@ class PlanEngine(CheckedEngine):
         )
         self._queue.wait()
         return outputs
-
-    def _said(self, given: Any) -> Any:
-        """Return what TensorRT gave, which is nothing or false where it could not do it."""
-        if not given:
-            raise RuntimeError(self._log.errors[-1])
-        return given
 
     @classmethod
     def version(cls, device: Device) -> str:
@@ -172,3 +183,32 @@ class PlanEngine(CheckedEngine):
             f"{cls.name} on {device}",
             "Choose another engine, or run on a node with an NVIDIA GPU",
         )
+
+
+def check_alike(given: ModelInterface, found: ModelInterface) -> None:
+    """Refuse types and lengths that are not the plan's: its memory is made for them.
+
+    Args:
+        given: What is asked for, by names of the plan.
+        found: What the plan says.
+
+    Raises:
+        RuntimeError: a type or a length differs; of an output a free length may be given.
+    """
+    known = {each.name: each for each in (*found.inputs, *found.outputs)}
+    for each in (*given.inputs, *given.outputs):
+        plan = known[each.name]
+        if each.dtype != plan.dtype or not _same_lengths(each.shape, plan.shape):
+            raise RuntimeError(
+                f"its {each.name} is {plan.dtype} of shape {plan.shape}, not {each.dtype} of"
+                f" shape {each.shape}"
+            )
+
+
+def _same_lengths(given: tuple[int, ...], plan: tuple[int, ...]) -> bool:
+    # What a network says of the lengths of its outputs may be less than TensorRT finds out.
+    return (
+        len(given) == len(plan)
+        and given[:1] == plan[:1]
+        and all(one == other or -1 in (one, other) for one, other in zip(given, plan, strict=True))
+    )

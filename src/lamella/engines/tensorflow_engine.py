@@ -106,8 +106,9 @@ def _why_no_gpu() -> str:
         gpu = first_gpu()
     except RuntimeError as error:
         return f"TensorFlow cannot use a GPU ({error})"
-    cuda = tf.sysconfig.get_build_info()["cuda_version"]
-    return f"TensorFlow does not see the {gpu.name}; it looks for the libraries of CUDA {cuda}"
+    cuda = tf.sysconfig.get_build_info().get("cuda_version")
+    wanted = f"it looks for the libraries of CUDA {cuda}" if cuda else "this build has no CUDA"
+    return f"TensorFlow does not see the {gpu.name}; {wanted}"
 
 
 def _device_name(device: Device) -> str:

@@ -1,5 +1,7 @@
 """TensorRT for RTX; the one module that imports it."""
 
+from typing import Any
+
 import tensorrt_rtx_bindings as tensorrt_rtx
 
 from lamella.engines.gpu import first_gpu
@@ -13,6 +15,17 @@ class TensorRtRtxEngine(PlanEngine):
 
     name = EngineName.TENSORRT_RTX
     library = tensorrt_rtx
+
+    def _new_context(self) -> Any:
+        config = self._plan.create_runtime_config()
+        # Else the first calls are answered by other kernels than the later ones.
+        config.dynamic_shapes_kernel_specialization_strategy = (
+            tensorrt_rtx.DynamicShapesKernelSpecializationStrategy.EAGER
+        )
+        config.set_execution_context_allocation_strategy(
+            tensorrt_rtx.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
+        )
+        return self._plan.create_execution_context(config)
 
     @classmethod
     def version(cls, device: Device) -> str:

@@ -84,7 +84,7 @@ class TorchEngine(CheckedEngine):
             raise EngineUnavailableError(
                 f"torch cannot use a GPU ({why})",
                 f"{cls.name} on {device}",
-                "Choose the device `cpu`, or run on a node with another NVIDIA GPU",
+                "Choose the device `cpu`, or run on a node with an NVIDIA GPU that torch knows",
             )
         return str(torch.__version__)
 

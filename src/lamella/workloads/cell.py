@@ -22,8 +22,8 @@ class RunTimes(CellValue):
     cpu_ms: float
     """Time of all CPUs that the process took."""
     joules: float | None = None
-    """Energy, of the whole CPUs or the GPU; absent where no counter can be read, or the run was too
-    short for it: 2 s on a GPU, 0.1 s on a CPU."""
+    """Energy, of the whole CPUs or the GPU; absent where no counter can be read, the run was too
+    short for it (2 s on a GPU, 0.1 s on a CPU), or so long that a CPU's may have gone round."""
     stages: dict[Stage, StageTimes]
     """Times of the stages; `overlapped`: of all threads together."""
 

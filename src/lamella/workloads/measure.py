@@ -194,10 +194,16 @@ def timed(
     times = RunTimes(
         total_ms=wall / _NS_PER_MS,
         cpu_ms=cpu / _NS_PER_MS,
-        joules=joules_since(start_j, meter, seconds=wall / _NS_PER_S),
+        joules=_joules(start_j, meter, seconds=wall / _NS_PER_S),
         stages=clock.times(),
     )
     return times, result
+
+
+def _joules(start_j: float, meter: EnergyMeter | None, *, seconds: float) -> float | None:
+    # Nobody reads the counters within a run.
+    too_long = meter is not None and seconds > meter.longest_s
+    return None if too_long else joules_since(start_j, meter, seconds=seconds)
 
 
 def answered(result: NDArray[Any]) -> int:

@@ -9,7 +9,7 @@ from lamella.benchmark.energy import (
     find_meter,
     rapl_counters,
 )
-from lamella.benchmark.nvml import first_gpu, open_gpu, own_gpu_memory_mib
+from lamella.benchmark.nvml import open_gpu, own_gpu_memory_mib, place_of_first_gpu
 from lamella.settings import Device
 
 
@@ -90,7 +90,7 @@ def test_counters_that_cannot_be_read_are_a_reason(powercap):
     ],
 )
 def test_a_gpu_is_read_only_where_it_is_sure_which_one_cuda_takes(environment, count, gpu):
-    assert first_gpu(environment, count) == gpu
+    assert place_of_first_gpu(environment, count) == gpu
 
 
 def test_a_library_that_is_not_here_is_a_reason():

@@ -196,6 +196,13 @@ def test_flipped_bits_of_torchs_files_are_not_taken_for_weights(name, file, resu
         load_foreign_engine(name, tmp_path / "flipped", threads=1)
 
 
+def test_a_file_of_torchs_whose_list_of_contents_is_damaged_is_told(results, tmp_path):
+    content = (results.export_folder / "torch" / "model.pt2").read_bytes()
+    (tmp_path / "damaged").write_bytes(content.replace(b"PK\x01\x02", b"PK\x01\x03"))
+    with pytest.raises(StoreError, match="damaged: the model is damaged"):
+        load_foreign_engine(EngineName.TORCH, tmp_path / "damaged", threads=1)
+
+
 class Odd(nn.Module):
     """A network that does not give tensors alone, or not in a row."""
 

@@ -48,17 +48,19 @@ def engine_of(name, precision, exported, batch_sizes=(1,)):
     folder, interface, _ = exported
     stored = FORMATS[name]
     try:
-        return load_foreign_engine(
-            name,
-            folder / stored / MODEL_FILES[stored],
-            interface=interface,
-            device=Device.CUDA,
-            precision=precision,
-            threads=2,
-            batch_sizes=batch_sizes,
-        )
+        if precision not in engine_precisions(name, Device.CUDA):
+            pytest.skip(f"{name} has no {precision} on this GPU")
     except EngineUnavailableError as error:
         pytest.skip(str(error))
+    return load_foreign_engine(
+        name,
+        folder / stored / MODEL_FILES[stored],
+        interface=interface,
+        device=Device.CUDA,
+        precision=precision,
+        threads=2,
+        batch_sizes=batch_sizes,
+    )
 
 
 @pytest.mark.parametrize("precision", Precision)
@@ -79,8 +81,8 @@ def test_answers_are_the_networks_within_the_limit_of_the_precision(name, precis
 @pytest.mark.parametrize("name", [EngineName.TENSORRT, EngineName.TENSORRT_RTX])
 def test_answers_of_a_plan_do_not_depend_on_how_a_batch_is_cut(name, exported):
     engine = engine_of(name, Precision.F32, exported, batch_sizes=(1, 2))
-    plans = list((exported[0] / FORMATS[name] / "plans").glob(f"{name}_*_f32_1-2_*.plan"))
-    assert len(plans) == 1
+    plans = (exported[0] / FORMATS[name] / "plans").glob(f"{name}_[0-9]*_f32_1-2_*.plan")
+    assert len(list(plans)) == 1
     for rows in (1, 2, 3):
         answers = engine.infer(FRAMES[:rows])
         assert np.abs(answers - exported[2][:rows]).max() < ParityLimits().f32

@@ -109,7 +109,7 @@ def spoil_runs(monkeypatch):
 
     def spoiled(spoil):
         monkeypatch.setattr(
-            measure, "timed", lambda run, engine, size: timed(run, Runs(engine, spoil), size)
+            measure, "timed", lambda run, engine, size, meter: timed(run, Runs(engine, spoil), size)
         )
 
     return spoiled

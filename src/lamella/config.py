@@ -226,8 +226,9 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             ("predict", "device"),
             f"predict runs on {config.predict.device}, parity proves on {config.parity.device}",
         )
-    timed, case = config.benchmark, BenchmarkCase.PATCHES
-    if case in timed.cases and timed.device is not config.parity.device:
+    # Who runs no benchmark has not said where.
+    timed, case, said = config.benchmark, BenchmarkCase.PATCHES, config.benchmark.model_fields_set
+    if case in timed.cases and "device" in said and timed.device is not config.parity.device:
         yield (
             ("benchmark", "device"),
             f"{case} is timed on {timed.device}, parity proves on {config.parity.device}",

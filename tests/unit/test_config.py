@@ -111,6 +111,8 @@ def test_section_that_stands_twice_is_refused(tmp_path: Path) -> None:
             "study: a\nbenchmark:\n  device: cuda\n",
             ":3: benchmark.device: patches is timed on cuda, parity proves on cpu",
         ),
+        # Who runs no benchmark need not say where.
+        ("parity:\n  device: cuda\npredict:\n  device: cuda\n", ""),
         # The other cases compare by themselves.
         ("benchmark:\n  device: cuda\n  cases: [wsi]\n", ""),
         (

@@ -174,7 +174,7 @@ def _measure(subject: _Subject, settings: BenchmarkSettings) -> BenchmarkCell:
         )
     except EngineUnavailableError as error:
         return _cell(subject, settings, None, Verdict.UNAVAILABLE, error.what)
-    verdict, reason = judge(measurement, subject.parity)
+    verdict, reason = judge(measurement, subject.parity, settings.device)
     return _cell(subject, settings, measurement, verdict, reason)
 
 

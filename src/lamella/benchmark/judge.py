@@ -4,6 +4,7 @@ from lamella.benchmark.cell import Measurement, ScenarioResult
 from lamella.benchmark.quantile import P90_QUERIES, P99_QUERIES
 from lamella.benchmark.settings import BenchmarkSettings
 from lamella.engines.verdict import Verdict
+from lamella.settings import Device
 from lamella.stores.tables import Row
 
 POOL_PATCHES = 1024
@@ -28,13 +29,17 @@ ACCURACY_SHARE = 0.99
 "Benchmarks": 99 % of FP32."""
 
 
-def judge(measurement: Measurement, parity: Row) -> tuple[Verdict, str]:
+def judge(measurement: Measurement, parity: Row, device: Device) -> tuple[Verdict, str]:
     """Return whether an engine's answers are right, and why not.
 
     Args:
         measurement: What was measured.
         parity: The engine's row of ``parity.tsv``.
+        device: Where it was measured.
     """
+    if parity["device"] != device:
+        compared = parity["device"]
+        return Verdict.INVALID, f"it was compared with the trained network on {compared} alone"
     if parity["verdict"] == Verdict.INVALID:
         return Verdict.INVALID, parity["reason"]
     if parity["verdict"] == Verdict.UNAVAILABLE:

@@ -4,8 +4,10 @@ from lamella.benchmark.cell import BatchResult, Figure, Measurement, ScenarioRes
 from lamella.benchmark.judge import accuracy_reason, broken_rules, judge
 from lamella.benchmark.settings import BenchmarkSettings, Scenario
 from lamella.engines.verdict import Verdict
+from lamella.settings import Device
 
 GOOD = {
+    "device": "cpu",
     "verdict": "valid",
     "reason": "",
     "limit": "0.0001",
@@ -109,29 +111,31 @@ def test_a_quick_look_is_too_short_to_tell_that_answers_are_kept():
 
 
 def test_right_answers_are_valid():
-    assert judge(measured(difference=1e-4, served=1e-4), GOOD) == (Verdict.VALID, "")
+    assert judge(measured(difference=1e-4, served=1e-4), GOOD, Device.CPU) == (Verdict.VALID, "")
 
 
 @pytest.mark.parametrize("difference", [2e-4, float("nan")])
 def test_timed_answers_outside_the_limit_are_invalid(difference):
-    verdict, reason = judge(measured(difference=difference), GOOD)
+    verdict, reason = judge(measured(difference=difference), GOOD, Device.CPU)
     assert verdict is Verdict.INVALID
     assert reason == f"timed answers differ by {difference:.3g} at batch 16, limit 0.0001"
-    verdict, reason = judge(measured(served=difference), GOOD)
+    verdict, reason = judge(measured(served=difference), GOOD, Device.CPU)
     assert verdict is Verdict.INVALID
     assert reason == f"timed answers differ by {difference:.3g} of server, limit 0.0001"
 
 
 def test_what_the_comparison_found_wrong_stays_invalid():
     wrong = {**GOOD, "verdict": "invalid", "reason": "differs by 0.5, limit 0.0001"}
-    assert judge(measured(), wrong) == (Verdict.INVALID, "differs by 0.5, limit 0.0001")
+    assert judge(measured(), wrong, Device.CPU) == (Verdict.INVALID, "differs by 0.5, limit 0.0001")
 
 
 def test_an_engine_that_was_not_compared_is_invalid_however_right_its_timed_answers_are():
-    unknown = dict.fromkeys(GOOD, "")
+    unknown = dict.fromkeys(GOOD, "") | {"device": "cpu"}
     row = {**unknown, "limit": "0.0001", "verdict": "unavailable", "reason": "no GPU"}
     reason = "it was not compared with the trained network: no GPU"
-    assert judge(measured(), row) == (Verdict.INVALID, reason)
+    assert judge(measured(), row, Device.CPU) == (Verdict.INVALID, reason)
+    reason = "it was compared with the trained network on cpu alone"
+    assert judge(measured(), GOOD, Device.CUDA) == (Verdict.INVALID, reason)
 
 
 def test_an_auc_below_99_percent_of_the_networks_is_invalid():
@@ -139,7 +143,7 @@ def test_an_auc_below_99_percent_of_the_networks_is_invalid():
     assert accuracy_reason({**GOOD, "auc": "0.8911", "auc_difference": "-8.900e-03"}) == ""
     low = {**GOOD, "auc": "0.8909", "auc_difference": "-9.100e-03"}
     expected = "its AUC is 0.8909, less than 99 % of the trained network's 0.9000"
-    assert judge(measured(), low) == (Verdict.INVALID, expected)
+    assert judge(measured(), low, Device.CPU) == (Verdict.INVALID, expected)
 
 
 def test_fewer_than_99_percent_of_the_networks_classes_are_invalid():
@@ -150,4 +154,4 @@ def test_fewer_than_99_percent_of_the_networks_classes_are_invalid():
 
 def test_where_nothing_is_known_about_accuracy_the_differences_decide():
     numbers = {**GOOD, "top1_agreement": "", "auc": "", "auc_difference": ""}
-    assert judge(measured(), numbers) == (Verdict.VALID, "")
+    assert judge(measured(), numbers, Device.CPU) == (Verdict.VALID, "")

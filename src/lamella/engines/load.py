@@ -2,11 +2,11 @@
 
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TypedDict
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from lamella.engines.engine import CheckedEngine, Engine, first_line
@@ -82,15 +82,8 @@ def load_engine(
     """
     engine = _engine_for(name, device, precision)
     path, description = open_model(export_folder / FORMATS[name])
-    with _told(name, device, engine, path):
-        return engine(
-            path,
-            description,
-            device=device,
-            precision=precision,
-            threads=threads,
-            batch_sizes=batch_sizes,
-        )
+    options = _Options(device=device, precision=precision, threads=threads, batch_sizes=batch_sizes)
+    return _loaded(engine, path, description, options)
 
 
 def load_foreign_engine(
@@ -123,15 +116,8 @@ def load_foreign_engine(
     """
     engine = _engine_for(name, device, precision)
     _check_file(path)
-    with _told(name, device, engine, path):
-        return engine(
-            path,
-            interface,
-            device=device,
-            precision=precision,
-            threads=threads,
-            batch_sizes=batch_sizes,
-        )
+    options = _Options(device=device, precision=precision, threads=threads, batch_sizes=batch_sizes)
+    return _loaded(engine, path, interface, options)
 
 
 def _check_file(path: Path) -> None:
@@ -154,17 +140,25 @@ def _check_file(path: Path) -> None:
         raise StoreError(f"the model is damaged ({broken})", str(path), "Copy it again")
 
 
-@contextmanager
-def _told(
-    name: EngineName, device: Device, engine: type[CheckedEngine], path: Path
-) -> Iterator[None]:
-    """Tell in Lamella's words why a library cannot load a model."""
+class _Options(TypedDict):
+    """How an engine shall compute."""
+
+    device: Device
+    precision: Precision
+    threads: int
+    batch_sizes: Sequence[int]
+
+
+def _loaded(
+    engine: type[CheckedEngine], path: Path, interface: ModelInterface | None, options: _Options
+) -> CheckedEngine:
+    """Load a model, and tell in Lamella's words why a library cannot."""
     try:
-        yield
+        return engine(path, interface, **options)
     except engine.load_errors as error:
         raise EngineUnavailableError(
             f"it cannot load the model ({first_line(error)})",
-            f"{path} in {name} on {device}",
+            f"{path} in {engine.name} on {options['device']}",
             "Choose another engine, or another version of its library",
         ) from error
 

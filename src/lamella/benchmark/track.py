@@ -76,8 +76,11 @@ def _figures(measurement: Measurement) -> dict[str, float]:
         "others_cpu_share": measurement.others_cpu_share,
         "repeat_speedup": measurement.repeat_speedup,
     }
-    if measurement.gpu_memory_mib is not None:
-        figures["gpu_memory_mib"] = measurement.gpu_memory_mib
+    not_everywhere = {
+        "build_ms": measurement.build_ms,
+        "gpu_memory_mib": measurement.gpu_memory_mib,
+    }
+    figures |= {name: value for name, value in not_everywhere.items() if value is not None}
     for batch in measurement.batches:
         for key, value in batch.model_dump(exclude=_NO_FIGURES).items():
             if value is not None:

@@ -1,5 +1,7 @@
 import json
 import shutil
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,7 @@ from lamella.benchmark.cell import BenchmarkCell, read_cell
 from lamella.benchmark.energy import find_meter
 from lamella.benchmark.engine import benchmark_engine, sentence
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings, Scenario
+from lamella.engines.engine import CheckedEngine
 from lamella.engines.openvino_engine import OpenVinoEngine, cpu_capabilities
 from lamella.engines.parity import check_parity
 from lamella.engines.settings import (
@@ -96,6 +99,21 @@ def test_every_engine_is_measured_and_its_timed_answers_are_right(measure, engin
         assert batch.latency_ms_p90 is None
     assert cell.measurement.gpu_memory_mib is None
     assert cell.measurement.peak_rss_mib >= cell.measurement.rss_before_mib > 10
+
+
+def test_loading_is_timed_without_the_building(measure, monkeypatch):
+    build = CheckedEngine._building
+
+    @contextmanager
+    def slowly(engine):
+        with build(engine):
+            yield
+            time.sleep(1)
+
+    monkeypatch.setattr(CheckedEngine, "_building", slowly)
+    measured = measure(EngineName.OPENVINO)[0].measurement
+    assert measured.build_ms > 1000
+    assert 0 < measured.load_ms < measured.build_ms
 
 
 @pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bfloat16 instructions")

@@ -307,6 +307,7 @@ def measured(**changes):
     )
     right = {
         **dict.fromkeys(("import_ms", "load_ms", "first_call_ms", "peak_rss_mib"), 1.0),
+        "build_ms": None,
         "version": "1",
         "others_cpu_share": 0.0,
         "energy_source": "none",

@@ -101,7 +101,7 @@ def cell_of(engine: EngineName, speeds: dict[int, float], **changes) -> Benchmar
 @pytest.fixture
 def tracked(monkeypatch):
     calls = []
-    monkeypatch.setattr("lamella.benchmark.summarise.track", lambda *call: calls.append(call))
+    monkeypatch.setattr("lamella.benchmark.track.track", lambda *call: calls.append(call))
     return calls
 
 

@@ -117,7 +117,7 @@ ABSENT = cell_of(
 @pytest.fixture
 def tracked(monkeypatch):
     calls = []
-    monkeypatch.setattr("lamella.workloads.summarise.track", lambda *call: calls.append(call))
+    monkeypatch.setattr("lamella.benchmark.track.track", lambda *call: calls.append(call))
     return calls
 
 

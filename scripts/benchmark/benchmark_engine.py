@@ -6,7 +6,6 @@ from lamella.benchmark.engine import benchmark_engine
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
 from lamella.engines.settings import EngineName, Precision
 from lamella.logs import start_job_log
-from lamella.tracking.settings import TrackingSettings
 
 if __name__ == "__main__":
     start_job_log(snakemake.log[0])
@@ -19,5 +18,4 @@ if __name__ == "__main__":
         parity=Path(snakemake.input.parity),
         output=Path(snakemake.output.result),
         settings=BenchmarkSettings(**snakemake.params.settings),
-        tracking=TrackingSettings(**snakemake.params.tracking),
     )

@@ -5,7 +5,6 @@ from pathlib import Path
 from lamella.benchmark.settings import BenchmarkSettings
 from lamella.engines.settings import EngineName, Precision
 from lamella.logs import start_job_log
-from lamella.tracking.settings import TrackingSettings
 from lamella.workloads.settings import WorkloadSettings
 from lamella.workloads.time import time_workload
 
@@ -19,5 +18,4 @@ if __name__ == "__main__":
         limit=snakemake.params.limit,
         benchmark=BenchmarkSettings(**snakemake.params.benchmark),
         settings=WorkloadSettings(**snakemake.params.settings),
-        tracking=TrackingSettings(**snakemake.params.tracking),
     )

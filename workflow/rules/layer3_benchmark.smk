@@ -35,7 +35,6 @@ rule benchmark_engine:
     params:
         folder=subpath(input.parity, parent=True),
         settings=SETTINGS.benchmark.as_params(),
-        tracking=without_replanning(SETTINGS.tracking),
         revision=benchmark.REVISION,
     script:
         "../../scripts/benchmark/benchmark_engine.py"
@@ -113,7 +112,6 @@ rule time_workload:
         prepared="results/workloads/{case}/input.json",
         network="results/workloads/{case}/network.json",
         reference="results/workloads/{case}/reference.npz",
-        tracking=ancient("results/mlflow/ready.json"),
     output:
         result="results/benchmark/{case}/{engine}-{precision}.json",
         table="results/benchmark/{case}/{engine}-{precision}.csv",
@@ -134,7 +132,6 @@ rule time_workload:
         limit=lambda wildcards: SETTINGS.parity.limits.of(wildcards.precision),
         benchmark=SETTINGS.benchmark.of_workloads().as_params(),
         settings=SETTINGS.workloads.of_runs().as_params(),
-        tracking=without_replanning(SETTINGS.tracking),
         revision=workloads.REVISION,
     script:
         "../../scripts/benchmark/time_workload.py"

@@ -24,8 +24,7 @@ from lamella.export.description import ModelDescription, read_description
 from lamella.patches.index import PatchIndex, read_index
 from lamella.stores.tables import Row
 from lamella.tracking.record import now_ms
-from lamella.tracking.send import track
-from lamella.tracking.settings import TrackingSettings
+from lamella.tracking.send import keep_record
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ class _Subject:
     host: Host
 
 
-def benchmark_engine(  # noqa: PLR0913 - every input of the rule by its name
+def benchmark_engine(
     *,
     case: BenchmarkCase,
     engine: EngineName,
@@ -55,7 +54,6 @@ def benchmark_engine(  # noqa: PLR0913 - every input of the rule by its name
     parity: Path,
     output: Path,
     settings: BenchmarkSettings,
-    tracking: TrackingSettings,
 ) -> None:
     """Measure load time, latency, throughput, CPU time, energy and memory of an engine.
 
@@ -71,7 +69,6 @@ def benchmark_engine(  # noqa: PLR0913 - every input of the rule by its name
         parity: ``parity.tsv`` of ``check_parity``, with ``reference.parquet`` beside it.
         output: The JSON file to write.
         settings: How often and with what is measured.
-        tracking: Where the measurement is tracked.
 
     Raises:
         StoreError: the comparison is missing, or not of this precision, these patches and this
@@ -91,7 +88,7 @@ def benchmark_engine(  # noqa: PLR0913 - every input of the rule by its name
     write_cell(output, cell)
     record = record_of(cell, artifact=f"../{output.name}", started_ms=started_ms)
     # A folder of its own: there is one record per folder, and one file per engine and precision.
-    track(record, output.with_suffix(""), tracking)
+    keep_record(record, output.with_suffix(""))
     _log.info("%s", sentence(cell))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lamella.benchmark.cell import BatchResult
 from lamella.benchmark.energy import EnergyMeter, joules_since, read_joules
 from lamella.benchmark.quantile import quantile_bound
-from lamella.engines.agreement import largest_difference
+from lamella.engines.difference import largest_difference
 from lamella.engines.engine import Engine
 
 _NS_PER_MS = 1e6

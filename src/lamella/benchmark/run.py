@@ -61,7 +61,8 @@ def measure_engine(
     return Measurement(
         version=version,
         import_ms=(imported - begun) * _MS_PER_S,
-        load_ms=(loaded - imported) * _MS_PER_S,
+        load_ms=(loaded - imported) * _MS_PER_S - (engine.build_ms or 0.0),
+        build_ms=engine.build_ms,
         rss_before_mib=rss_before_mib,
         peak_rss_mib=own_memory_mib("VmHWM"),
         gpu_memory_mib=own_gpu_memory_mib() if settings.device is Device.CUDA else None,

@@ -12,10 +12,9 @@ from lamella.benchmark.cell import (
     ScenarioResult,
     read_cell,
 )
-from lamella.benchmark.track import record_of_tables
+from lamella.benchmark.track import track_matrix
 from lamella.engines.settings import EngineName, Precision
 from lamella.stores.tables import write_table, written
-from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
 
 _log = logging.getLogger(__name__)
@@ -42,6 +41,7 @@ COLUMNS = (
     "joules_per_patch",
     "import_ms",
     "load_ms",
+    "build_ms",
     "rss_before_mib",
     "peak_rss_mib",
     "gpu_memory_mib",
@@ -109,14 +109,13 @@ def summarise_benchmark(
         results: The JSON files of ``benchmark_engine``, in the order of the rows.
         output: The table of the batch sizes.
         scenarios: The table of MLPerf's scenarios.
-        tracking: Where both are tracked.
+        tracking: Where results and tables are tracked.
     """
     cells = [read_cell(path, BenchmarkCell) for path in results]
     rows = summarise_cells(cells)
     write_table(output, COLUMNS, rows)
     write_table(scenarios, SCENARIO_COLUMNS, scenario_rows(cells))
-    record = record_of_tables("benchmark patches", [output, scenarios])
-    track(record, output.with_suffix(""), tracking)
+    track_matrix("benchmark patches", results, [output, scenarios], tracking)
     _log.info("%d rows of %d results", len(rows), len(results))
 
 
@@ -205,6 +204,7 @@ def _row(
         "joules_per_patch": batch.joules_per_patch,
         "import_ms": measurement.import_ms,
         "load_ms": measurement.load_ms,
+        "build_ms": measurement.build_ms,
         "rss_before_mib": measurement.rss_before_mib,
         "peak_rss_mib": measurement.peak_rss_mib,
         "gpu_memory_mib": measurement.gpu_memory_mib,

@@ -1,10 +1,15 @@
 """What is tracked of a measurement."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from lamella.benchmark.cell import BenchmarkCell, EngineCell, Measurement
 from lamella.tracking.record import Dataset, Record
+from lamella.tracking.send import send_records, track
+from lamella.tracking.settings import TrackingSettings
+
+_log = logging.getLogger(__name__)
 
 _NO_FIGURES = {"batch_size", "warmup", "iterations", "latency_ms_seeds"}
 
@@ -41,14 +46,25 @@ def record_of(cell: BenchmarkCell, *, artifact: str, started_ms: int) -> Record:
     return record
 
 
-def record_of_tables(name: str, files: Sequence[Path]) -> Record:
-    """Return what is tracked of the tables and pictures that put the engines side by side.
+def track_matrix(
+    name: str, results: Sequence[Path], files: Sequence[Path], settings: TrackingSettings
+) -> None:
+    """Send the records that the results have beside them, and one of what sums them up.
+
+    Jobs that measure do not send them: importing MLflow takes seconds, which would be a good part
+    of the time of a short cell.
 
     Args:
-        name: Name of the run.
-        files: They, in the folder of the record's folder.
+        name: Name of the run of what sums up.
+        results: Files of the cells; each has its record in the folder of its name.
+        files: Tables and pictures of one folder.
+        settings: Where to send them.
     """
-    return Record(kind="benchmark", name=name, artifacts=[f"../{each.name}" for each in files])
+    _, errors = send_records([each.with_suffix("") for each in results], settings)
+    for error in errors:
+        _log.warning("%s", error)
+    record = Record(kind="benchmark", name=name, artifacts=[f"../{each.name}" for each in files])
+    track(record, files[0].with_suffix(""), settings)
 
 
 def engine_facts(cell: EngineCell, **more: object) -> dict[str, str]:
@@ -76,8 +92,11 @@ def _figures(measurement: Measurement) -> dict[str, float]:
         "others_cpu_share": measurement.others_cpu_share,
         "repeat_speedup": measurement.repeat_speedup,
     }
-    if measurement.gpu_memory_mib is not None:
-        figures["gpu_memory_mib"] = measurement.gpu_memory_mib
+    not_everywhere = {
+        "build_ms": measurement.build_ms,
+        "gpu_memory_mib": measurement.gpu_memory_mib,
+    }
+    figures |= {name: value for name, value in not_everywhere.items() if value is not None}
     for batch in measurement.batches:
         for key, value in batch.model_dump(exclude=_NO_FIGURES).items():
             if value is not None:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from lamella.datasets.settings import TargetKind
 from lamella.datasets.targets import Targets
+from lamella.engines.difference import largest_difference
 from lamella.evaluation.judge import judge
 from lamella.evaluation.metrics import classification_metrics
 
@@ -128,23 +129,6 @@ def compare_answers(
         auc=auc,
         auc_difference=None if auc is None or expected is None else auc - expected,
     )
-
-
-def largest_difference(
-    answers: NDArray[np.float32],
-    reference: NDArray[np.float32],
-    *,
-    units: NDArray[np.float64] | float = 1.0,
-) -> float:
-    """Return the largest absolute difference; NaN where either holds a NaN.
-
-    Args:
-        answers: ``(n, outputs)``.
-        reference: ``(n, outputs)``.
-        units: What differences are divided by: one for all, or ``(outputs,)``.
-    """
-    difference = answers.astype(np.float64) - reference.astype(np.float64)
-    return float(np.max(np.abs(difference) / units))
 
 
 def patch_auc(probabilities: NDArray[np.float32], labels: NDArray[np.int16]) -> float | None:

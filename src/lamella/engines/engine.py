@@ -1,7 +1,9 @@
 """What every engine is: a loaded model that turns arrays into answers."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -44,6 +46,14 @@ class Engine(Protocol):
         """The model that is loaded."""
         ...
 
+    @property
+    def build_ms(self) -> float | None:
+        """Time of the loading in which code or a plan was built of the model that was read.
+
+        ``None`` where none was, or the library does it within the call that reads.
+        """
+        ...
+
     def infer(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the answers of a model of one input and one output.
 
@@ -82,6 +92,8 @@ class CheckedEngine(ABC):
     """What it raises where it cannot compute."""
     by_name: ClassVar[bool] = True
     """Whether inputs and outputs are those of the file's names, not of its order."""
+    build_ms: float | None = None
+    """Time of the building; see ``Engine``."""
 
     def __init__(
         self,
@@ -166,6 +178,13 @@ class CheckedEngine(ABC):
     @abstractmethod
     def _load(self, path: Path) -> None:
         """Load the model for the device and the number of threads."""
+
+    @contextmanager
+    def _building(self) -> Iterator[None]:
+        """Time what is built of the model."""
+        begun = time.perf_counter()
+        yield
+        self.build_ms = (time.perf_counter() - begun) * 1e3
 
     def _detect(self, path: Path) -> ModelInterface:
         """Return what the loaded file says of inputs and outputs; their layouts are not known.

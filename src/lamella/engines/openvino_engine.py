@@ -34,7 +34,9 @@ class OpenVinoEngine(CheckedEngine):
         with signal_stack_kept():
             core = openvino.Core()
             settings = cpu_settings(self.threads, self.precision)
-            model = core.compile_model(core.read_model(path), _CPU, settings)
+            network = core.read_model(path)
+            with self._building():
+                model = core.compile_model(network, _CPU, settings)
         self._request = model.create_infer_request()
 
     def _warm_up(self) -> None:

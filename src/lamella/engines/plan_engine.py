@@ -49,13 +49,15 @@ class PlanEngine(CheckedEngine):
     def _build(self, model: onnx.ModelProto, gpu: Gpu, kept: Path) -> Any:
         """Build a plan and keep it."""
         logger.info("%s builds %s", self.name, kept)
-        built = PlanBuilder(
+        builder = PlanBuilder(
             self.library,
             model,
             batch_sizes=self.batch_sizes,
             tf32=self.precision is Precision.TF32,
             capability=gpu.capability,
-        ).build()
+        )
+        with self._building():
+            built = builder.build()
         try:
             with replacing(kept) as temporary:
                 temporary.write_bytes(built)

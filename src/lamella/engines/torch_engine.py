@@ -111,7 +111,7 @@ class CompiledTorchEngine(TorchEngine):
     name = EngineName.TORCH_COMPILED
 
     def _warm_up(self) -> None:
-        with torch_jit_unheard():
+        with torch_jit_unheard(), self._building():
             self._module = torch.compile(self._module, dynamic=True)
             # Now, so that it is part of the loading and fails there.
             self._run(tuple(_few_rows(each) for each in self.interface.inputs))

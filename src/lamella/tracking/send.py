@@ -1,6 +1,7 @@
 """Write the record of a job and send it, once."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,13 +43,32 @@ class Sent(NamedTuple):
 def track(record: Record, folder: Path, settings: TrackingSettings) -> None:
     """Write ``folder/record.json``, then send it.
 
-    Call it when the files that the record names are there. An MLflow that cannot be reached costs
-    one warning: the record stays beside the results, and ``sync_tracking`` sends it later.
+    An MLflow that cannot be reached costs one warning: the record stays beside the results, and
+    ``sync_tracking`` sends it later.
+
+    Args:
+        record: As ``keep_record``.
+        folder: As ``keep_record``.
+        settings: Where to send it.
+
+    Raises:
+        TrackingError: a file that the record names is absent.
+    """
+    keep_record(record, folder)
+    try:
+        send_record(folder, settings)
+    except TrackingError as error:
+        logger.warning("%s", error)
+
+
+def keep_record(record: Record, folder: Path) -> None:
+    """Write ``folder/record.json``, to be sent later.
+
+    Call it when the files that the record names are there.
 
     Args:
         record: What to track; tags of provenance, experiment, parent and id are filled in.
         folder: Folder of the record; its artifacts are relative to it. One record per folder.
-        settings: Where to send it.
 
     Raises:
         TrackingError: a file that the record names is absent.
@@ -57,10 +77,25 @@ def track(record: Record, folder: Path, settings: TrackingSettings) -> None:
     check_files(record, folder)
     _complete(record, folder)
     write_record(record, folder)
-    try:
-        send_record(folder, settings)
-    except TrackingError as error:
-        logger.warning("%s", error)
+
+
+def send_records(
+    folders: Iterable[Path], settings: TrackingSettings
+) -> tuple[int, list[TrackingError]]:
+    """Send the records of folders, one after another, until the store is away.
+
+    Returns:
+        How many were sent now, and why others were not.
+    """
+    sent, errors = 0, []
+    for folder in folders:
+        try:
+            sent += send_record(folder, settings)
+        except TrackingError as error:
+            errors.append(error)
+            if error.where == settings.store_name:  # the store is away: so it is for the others
+                break
+    return sent, errors
 
 
 def send_record(folder: Path, settings: TrackingSettings) -> bool:

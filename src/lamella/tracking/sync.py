@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lamella.errors import TrackingError
 from lamella.tracking.record import RECORD_NAME, read_record
-from lamella.tracking.send import is_sent, send_record
+from lamella.tracking.send import is_sent, send_records
 from lamella.tracking.settings import TrackingSettings
 from lamella.tracking.workflow import finish_workflow_run
 
@@ -26,14 +26,9 @@ def sync_tracking(root: Path, settings: TrackingSettings) -> int:
         TrackingError: records remain that could not be sent; the others have been.
     """
     folders, errors = unsent_records(root, settings)
-    found, sent = len(folders) + len(errors), 0
-    for folder in folders:
-        try:
-            sent += send_record(folder, settings)
-        except TrackingError as error:
-            errors.append(error)
-            if error.where == settings.store_name:  # the store is away: so it is for the others
-                break
+    found = len(folders) + len(errors)
+    sent, failures = send_records(folders, settings)
+    errors += failures
     for each in errors:
         logger.warning("%s", each)
     logger.info("sync_tracking: %d records sent, %d remain", sent, found - sent)

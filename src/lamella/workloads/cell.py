@@ -57,7 +57,10 @@ class WorkloadMeasurement(CellValue):
     import_ms: float
     """Time to import the library."""
     load_ms: float
-    """Time to load the model."""
+    """Time to load the model, without what is built of it."""
+    build_ms: float | None
+    """Time in which the engine built code or a plan of the model; absent where it built none, or
+    while it read the model."""
     first_call_ms: float
     """Time of the first call, of one frame or patch."""
     peak_rss_mib: float

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.engines.agreement import largest_difference
+from lamella.engines.difference import largest_difference
 from lamella.engines.engine import CheckedEngine
 from lamella.workloads.labels import most_probable
 

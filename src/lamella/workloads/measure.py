@@ -99,7 +99,8 @@ def measure_workload(
     return WorkloadMeasurement(
         version=version,
         import_ms=(imported - began) * _MS_PER_S,
-        load_ms=(loaded - imported) * _MS_PER_S,
+        load_ms=(loaded - imported) * _MS_PER_S - (engine.build_ms or 0.0),
+        build_ms=engine.build_ms,
         first_call_ms=(called - loaded) * _MS_PER_S,
         peak_rss_mib=own_memory_mib("VmHWM"),
         others_cpu_share=others_cpu_share(before, read_cpu_times()),

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lamella.benchmark.cell import read_cell
-from lamella.benchmark.track import record_of_tables
+from lamella.benchmark.track import track_matrix
 from lamella.stores.atomic import write_text
 from lamella.stores.tables import read_table, write_table
-from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
 from lamella.workloads.cell import WorkloadCell
 from lamella.workloads.paper import markdown, paper_tables
@@ -35,7 +34,7 @@ def summarise_workloads(
         tables: The tables of the paper, as Markdown.
         stages: The picture of where the time goes.
         parity: The picture of speed against parity.
-        tracking: Where all of them are tracked.
+        tracking: Where all of them, and the results, are tracked.
     """
     cells = [read_cell(path, WorkloadCell) for path in results]
     write_table(output, COLUMNS, workload_rows(cells))
@@ -43,6 +42,5 @@ def summarise_workloads(
     write_text(tables, markdown(paper_tables(rows)))
     write_text(stages, stage_picture(rows))
     write_text(parity, parity_picture(rows))
-    record = record_of_tables("benchmark workloads", [output, tables, stages, parity])
-    track(record, output.with_suffix(""), tracking)
+    track_matrix("benchmark workloads", results, [output, tables, stages, parity], tracking)
     _log.info("%d rows of %d results", len(rows), len(results))

@@ -39,6 +39,7 @@ COLUMNS = (
     "readers",
     "import_ms",
     "load_ms",
+    "build_ms",
     "first_call_ms",
     "peak_rss_mib",
     "others_cpu_share",
@@ -232,6 +233,7 @@ def _costs(measurement: WorkloadMeasurement) -> dict[str, float | None]:
     return {
         "import_ms": measurement.import_ms,
         "load_ms": measurement.load_ms,
+        "build_ms": measurement.build_ms,
         "first_call_ms": measurement.first_call_ms,
         "peak_rss_mib": measurement.peak_rss_mib,
         "others_cpu_share": measurement.others_cpu_share,

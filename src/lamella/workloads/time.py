@@ -14,8 +14,7 @@ from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
 from lamella.errors import EngineUnavailableError
 from lamella.tracking.record import now_ms
-from lamella.tracking.send import track
-from lamella.tracking.settings import TrackingSettings
+from lamella.tracking.send import keep_record
 from lamella.workloads.cell import WorkloadCell, WorkloadMeasurement
 from lamella.workloads.exported import (
     NETWORK_NAME,
@@ -60,7 +59,6 @@ def time_workload(
     limit: float,
     benchmark: BenchmarkSettings,
     settings: WorkloadSettings,
-    tracking: TrackingSettings,
 ) -> None:
     """Measure a workload from input to result, its stages apart.
 
@@ -75,7 +73,6 @@ def time_workload(
         limit: Largest difference of a probability that is valid.
         benchmark: Device and threads.
         settings: Size, and how often it is run.
-        tracking: Where the measurement is tracked.
 
     Raises:
         StoreError: the prepared input or the network is another one.
@@ -102,7 +99,7 @@ def time_workload(
     record = record_of(
         cell, artifacts=[f"../{output.name}", f"../{table.name}"], started_ms=started_ms
     )
-    track(record, output.with_suffix(""), tracking)
+    keep_record(record, output.with_suffix(""))
     _log.info("%s", sentence(cell))
 
 

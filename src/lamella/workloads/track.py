@@ -38,6 +38,8 @@ def _figures(cell: WorkloadCell, measurement: WorkloadMeasurement) -> dict[str, 
         "peak_rss_mib": measurement.peak_rss_mib,
         "max_abs_difference": measurement.max_abs_difference,
     }
+    if measurement.build_ms is not None:
+        figures["build_ms"] = measurement.build_ms
     for kind in whole_runs(cell):
         totals = [run.total_ms for run in kind.runs]
         name = "total_ms_extrapolated" if cell.extrapolated else "total_ms"

@@ -1,5 +1,7 @@
 import json
 import shutil
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,7 @@ from lamella.benchmark.cell import BenchmarkCell, read_cell
 from lamella.benchmark.energy import find_meter
 from lamella.benchmark.engine import benchmark_engine, sentence
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings, Scenario
+from lamella.engines.engine import CheckedEngine
 from lamella.engines.openvino_engine import OpenVinoEngine, cpu_capabilities
 from lamella.engines.parity import check_parity
 from lamella.engines.settings import (
@@ -22,7 +25,7 @@ from lamella.errors import StoreError
 from lamella.patches.index import read_index, write_index
 from lamella.settings import Device
 from lamella.stores.tables import read_table, write_table
-from lamella.tracking.record import check_files
+from lamella.tracking.record import check_files, read_record
 from lamella.tracking.settings import TrackingSettings
 
 HAS_BF16 = "BF16" in cpu_capabilities()
@@ -53,9 +56,7 @@ def parity(results, tmp_path_factory):
 
 @pytest.fixture
 def measure(results, parity, tmp_path, monkeypatch):
-    """Measure an engine with quick settings; return the cell, the JSON, and what was tracked."""
-    tracked = []
-    monkeypatch.setattr("lamella.benchmark.engine.track", lambda *call: tracked.append(call))
+    """Measure an engine with quick settings; return the cell, the JSON, and its record."""
     monkeypatch.setattr("lamella.benchmark.run.others_cpu_share", lambda *_: 0.04)
     monkeypatch.setattr("lamella.benchmark.run.measure_repeat", lambda *_, **__: 1.02)
 
@@ -77,9 +78,9 @@ def measure(results, parity, tmp_path, monkeypatch):
             parity=parity,
             output=output,
             settings=BenchmarkSettings(**{**quick, **settings}),
-            tracking=TrackingSettings(),
         )
-        return read_cell(output, BenchmarkCell), json.loads(output.read_text()), tracked
+        record = read_record(output.with_suffix(""))
+        return read_cell(output, BenchmarkCell), json.loads(output.read_text()), record
 
     return run
 
@@ -98,10 +99,25 @@ def test_every_engine_is_measured_and_its_timed_answers_are_right(measure, engin
     assert cell.measurement.peak_rss_mib >= cell.measurement.rss_before_mib > 10
 
 
+def test_loading_is_timed_without_the_building(measure, monkeypatch):
+    build = CheckedEngine._building
+
+    @contextmanager
+    def slowly(engine):
+        with build(engine):
+            yield
+            time.sleep(1)
+
+    monkeypatch.setattr(CheckedEngine, "_building", slowly)
+    measured = measure(EngineName.OPENVINO)[0].measurement
+    assert measured.build_ms > 1000
+    assert 0 < measured.load_ms < measured.build_ms
+
+
 @pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bfloat16 instructions")
 @pytest.mark.parametrize("engine", [EngineName.OPENVINO, EngineName.TORCHSCRIPT])
 def test_a_precision_is_measured_and_held_against_its_own_limit(measure, engine):
-    cell, stored, [(record, _, _)] = measure(engine, Precision.BF16, batch_sizes=(3,))
+    cell, stored, record = measure(engine, Precision.BF16, batch_sizes=(3,))
     assert (cell.verdict, cell.reason) == (Verdict.VALID, "")
     assert (stored["precision"], stored["limit"]) == ("bf16", 0.1)
     assert (record.name, record.params["precision"]) == (f"patches {engine} bf16", "bf16")
@@ -133,7 +149,7 @@ def test_a_quick_look_says_so_in_its_own_words(measure):
 
 def test_a_busy_machine_makes_a_measurement_not_comparable(measure, monkeypatch):
     monkeypatch.setattr("lamella.benchmark.run.others_cpu_share", lambda *_: 0.234)
-    _, stored, [(record, _, _)] = measure()
+    _, stored, record = measure()
     assert stored["measurement"]["others_cpu_share"] == 0.234
     assert stored["not_comparable"][-1] == "other processes took 23 % of the CPUs, more than 10 %"
     assert "others_cpu_share" in {metric.key for metric in record.metrics}
@@ -161,7 +177,7 @@ def test_the_result_says_what_was_measured_on_which_machine(measure):
 
 
 def test_an_unavailable_engine_is_recorded_with_its_reason(measure):
-    cell, stored, [(record, _, _)] = measure(EngineName.OPENVINO, device=Device.CUDA)
+    cell, stored, record = measure(EngineName.OPENVINO, device=Device.CUDA)
     assert (cell.verdict, cell.measurement) == (Verdict.UNAVAILABLE, None)
     assert stored["reason"] == "OpenVINO does not run on NVIDIA GPUs"
     assert record.params["verdict"] == "unavailable"
@@ -182,12 +198,10 @@ def test_an_engine_that_fails_at_a_batch_size_is_recorded_with_its_reason(measur
 
 
 def test_the_measurement_is_tracked_with_the_file(measure, tmp_path):
-    _, _, [(record, folder, _)] = measure()
+    _, _, record = measure()
     assert (record.kind, record.name) == ("benchmark", "patches onnxruntime f32")
-    assert folder == tmp_path / "benchmark" / "patches" / "onnxruntime-f32"
     assert "batch_3/patches_per_s" in {metric.key for metric in record.metrics}
-    folder.mkdir()
-    check_files(record, folder)
+    check_files(record, tmp_path / "benchmark" / "patches" / "onnxruntime-f32")
 
 
 def test_answers_that_the_comparison_found_wrong_stay_invalid(measure, parity, tmp_path):
@@ -203,7 +217,7 @@ def test_answers_that_the_comparison_found_wrong_stay_invalid(measure, parity, t
 
 
 def test_all_scenarios_stand_beside_the_batch_sizes(measure):
-    cell, stored, [(record, _, _)] = measure(
+    cell, stored, record = measure(
         scenarios=tuple(Scenario), iterations=64, tail_queries=662, server_bound_ms=1e6
     )
     batches = {batch.batch_size: batch for batch in cell.measurement.batches}

@@ -52,6 +52,7 @@ def measured(*, others=0.1, repeat=1.1, difference=0.0, served=None, rate=50.0) 
         version="1.2",
         import_ms=900.0,
         load_ms=80.0,
+        build_ms=None,
         rss_before_mib=200.0,
         peak_rss_mib=640.0,
         gpu_memory_mib=None,

@@ -65,6 +65,7 @@ def cell_of(engine: EngineName, speeds: dict[int, float], **changes) -> Benchmar
         version="1.2",
         import_ms=900.0,
         load_ms=80.0,
+        build_ms=30.5,
         rss_before_mib=200.0,
         peak_rss_mib=640.0,
         gpu_memory_mib=812.5,
@@ -100,7 +101,7 @@ def cell_of(engine: EngineName, speeds: dict[int, float], **changes) -> Benchmar
 @pytest.fixture
 def tracked(monkeypatch):
     calls = []
-    monkeypatch.setattr("lamella.benchmark.summarise.track", lambda *call: calls.append(call))
+    monkeypatch.setattr("lamella.benchmark.track.track", lambda *call: calls.append(call))
     return calls
 
 
@@ -231,12 +232,14 @@ def test_scenarios_have_a_table_of_their_own(summarise, tmp_path):
     assert rows[1]["max_abs_difference"] == "2.500e-07"
 
 
-def test_memory_of_host_and_gpu_stand_in_the_row_and_are_tracked(summarise):
+def test_building_and_memory_of_host_and_gpu_stand_in_the_row_and_are_tracked(summarise):
     cell = cell_of(EngineName.TORCH, {1: 20.0})
     [row] = summarise(cell)
+    assert (row["load_ms"], row["build_ms"]) == ("80.000", "30.500")
     assert (row["peak_rss_mib"], row["gpu_memory_mib"]) == ("640.000", "812.500")
     tracked = record_of(cell, artifact="torch.json", started_ms=1).metrics
-    assert {"gpu_memory_mib": 812.5}.items() <= {each.key: each.value for each in tracked}.items()
+    figures = {each.key: each.value for each in tracked}
+    assert (figures["build_ms"], figures["gpu_memory_mib"]) == (30.5, 812.5)
 
 
 def test_energy_and_driver_stand_in_the_row(summarise):

@@ -186,6 +186,11 @@ def test_the_engine_says_which_it_is(engine):
     assert engine.description.classes == ("normal", "tumor")
 
 
+def test_the_time_of_building_is_told_where_the_library_builds_apart_from_reading(engine):
+    builds = engine.name in {EngineName.TORCH_COMPILED, EngineName.OPENVINO}
+    assert (engine.build_ms or 0) > 1 if builds else engine.build_ms is None
+
+
 @pytest.mark.parametrize("name", HERE)
 def test_a_missing_export_is_refused(name, tmp_path):
     with pytest.raises(StoreError, match="the description of the model cannot be read"):

@@ -277,6 +277,16 @@ def test_a_plan_is_built_once_for_model_library_gpu_precision_and_batch_sizes(
     assert len(loaded()) == 5
 
 
+def test_the_time_of_building_is_told_where_a_plan_is_built(loaded, tmp_path):
+    path = tmp_path / "model.onnx"
+    first, second = (
+        load_foreign_engine(EngineName.TENSORRT_RTX, path, device=Device.CUDA, threads=1)
+        for _ in range(2)
+    )
+    assert first.build_ms > 1
+    assert second.build_ms is None
+
+
 def test_a_damaged_plan_is_built_again(loaded, tmp_path):
     ((name, made),) = loaded().items()
     (tmp_path / "plans" / name).write_bytes(b"nonsense")

@@ -238,7 +238,7 @@ def test_a_precision_that_is_not_valid_stands_beside_the_valid_one_with_its_reas
     text = " ".join(Page(built(small_run)).text.split())
     assert "torch f32 valid" in text
     # Whose memory it is: on a GPU the larger part is not the host's.
-    assert "Load ms Host memory, peak MiB" in text
+    assert "Load ms Build ms Host memory, peak MiB" in text
     assert "torch bf16 invalid" in text
     assert "differs by 0.3, limit 0.05" in text
 

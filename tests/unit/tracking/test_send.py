@@ -15,10 +15,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from lamella.benchmark.track import track_matrix
 from lamella.errors import TrackingError
 from lamella.tracking import mlflow_store
 from lamella.tracking.record import ModelArtifact, Record
-from lamella.tracking.send import track
+from lamella.tracking.send import keep_record, track
 from lamella.tracking.settings import TrackingSettings
 from lamella.tracking.sync import close_workflow_run, sync_tracking, unsent_records
 from lamella.tracking.workflow import start_workflow_run, workflow_folder
@@ -26,7 +27,7 @@ from lamella.training.checkpoint import Progress
 from lamella.training.tracked import training_record
 
 MakeRecord = Callable[..., Record]
-NOWHERE = "sqlite:////absent/folder/mlflow.db"
+NOWHERE = "sqlite:////dev/null/folder/mlflow.db"
 
 
 def runs_of(uri: str, study: str) -> dict[str, Run]:
@@ -67,6 +68,32 @@ def test_a_job_becomes_a_run_with_params_curve_dataset_artifact_and_tags(
     assert run.data.tags["mlflow.parentRunId"] == workflow.info.run_id
     assert {"lamella.host", "lamella.version", "lamella.config_fingerprint"} <= set(run.data.tags)
     assert (working_folder / "results/mlflow/artifacts").is_dir()
+
+
+def test_records_of_results_are_sent_with_what_sums_them_up(
+    working_folder: Path, sqlite_store: TrackingSettings, make_record: MakeRecord
+) -> None:
+    results = [working_folder / f"results/benchmark/{name}.json" for name in ("torch", "openvino")]
+    for result in results:
+        keep_record(make_record(result.with_suffix(""), name=result.stem), result.with_suffix(""))
+    table = working_folder / "results/benchmark/summary.tsv"
+    table.write_text("engine\n")
+    track_matrix("both", results, [table], sqlite_store)
+    assert set(runs_of(local_uri(working_folder), "lamella")) == {"torch", "openvino", "both"}
+
+
+def test_results_whose_records_cannot_be_sent_are_summed_up_with_a_warning(
+    working_folder: Path, make_record: MakeRecord, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = working_folder / "results/benchmark/torch.json"
+    keep_record(make_record(result.with_suffix("")), result.with_suffix(""))
+    table = working_folder / "results/benchmark/summary.tsv"
+    table.write_text("engine\n")
+    with caplog.at_level(logging.WARNING):
+        track_matrix("both", [result], [table], TrackingSettings(uri=NOWHERE))
+    assert "lamella sync-tracking" in caplog.text
+    unsent, _ = unsent_records(Path("results"), TrackingSettings(uri=NOWHERE))
+    assert unsent == [Path("results/benchmark/torch"), Path("results/benchmark/summary")]
 
 
 def test_a_record_sent_twice_is_one_run(

@@ -50,6 +50,7 @@ def lines_of(path, *kinds, **changes):
     measurement = WorkloadMeasurement(
         version="1",
         **dict.fromkeys(("import_ms", "load_ms", "first_call_ms", "peak_rss_mib"), 1.0),
+        build_ms=None,
         others_cpu_share=0.0,
         energy_source="none",
         max_abs_difference=0.0,

@@ -58,6 +58,7 @@ def measured(*kinds: WorkloadRuns, difference: float = 0.0) -> WorkloadMeasureme
         version="1.2",
         import_ms=20.0,
         load_ms=30.0,
+        build_ms=35.0,
         first_call_ms=40.0,
         peak_rss_mib=500.0,
         others_cpu_share=0.25,
@@ -116,7 +117,7 @@ ABSENT = cell_of(
 @pytest.fixture
 def tracked(monkeypatch):
     calls = []
-    monkeypatch.setattr("lamella.workloads.summarise.track", lambda *call: calls.append(call))
+    monkeypatch.setattr("lamella.benchmark.track.track", lambda *call: calls.append(call))
     return calls
 
 
@@ -192,6 +193,7 @@ def test_a_row_holds_the_figures_of_all_runs(summarised):
         "overlap_cost": "",
         "import_ms": "20.000",
         "load_ms": "30.000",
+        "build_ms": "35.000",
         "first_call_ms": "40.000",
         "peak_rss_mib": "500.000",
         "others_cpu_share": "0.250",

@@ -19,7 +19,6 @@ from lamella.errors import StoreError
 from lamella.export.description import ModelFormat, ModelInterface, TensorDescription
 from lamella.settings import Device
 from lamella.slides.reader import SlideReader
-from lamella.tracking.settings import TrackingSettings
 from lamella.workloads.cell import (
     Mode,
     WorkloadCell,
@@ -79,16 +78,13 @@ def tiny(monkeypatch):
 
 def timed(folder, engine, output, **changes):
     asked = {"limit": 1e-4, "benchmark": BenchmarkSettings(threads=1), "settings": SETTINGS}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lamella.workloads.time.track", lambda *_: None)
-        time_workload(
-            engine=engine,
-            precision=Precision.F32,
-            folder=folder,
-            output=output,
-            tracking=TrackingSettings(),
-            **{**asked, **changes},
-        )
+    time_workload(
+        engine=engine,
+        precision=Precision.F32,
+        folder=folder,
+        output=output,
+        **{**asked, **changes},
+    )
     return read_cell(output, WorkloadCell)
 
 
@@ -307,6 +303,7 @@ def measured(**changes):
     )
     right = {
         **dict.fromkeys(("import_ms", "load_ms", "first_call_ms", "peak_rss_mib"), 1.0),
+        "build_ms": None,
         "version": "1",
         "others_cpu_share": 0.0,
         "energy_source": "none",

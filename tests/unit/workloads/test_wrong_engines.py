@@ -8,7 +8,6 @@ from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
 from lamella.engines.engine import CheckedEngine
 from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
-from lamella.tracking.settings import TrackingSettings
 from lamella.workloads import measure
 from lamella.workloads.cell import WorkloadCell
 from lamella.workloads.export import export_workload
@@ -54,9 +53,8 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture
-def reason_of(folders, tmp_path, monkeypatch):
+def reason_of(folders, tmp_path):
     """Return why a workload's measurement is invalid; fail where it is valid."""
-    monkeypatch.setattr("lamella.workloads.time.track", lambda *_: None)
 
     def reason(case, **settings):
         time_workload(
@@ -67,7 +65,6 @@ def reason_of(folders, tmp_path, monkeypatch):
             limit=1e-3,
             benchmark=BenchmarkSettings(threads=1),
             settings=WorkloadSettings(**{**dict(SETTINGS), **settings}),
-            tracking=TrackingSettings(),
         )
         cell = read_cell(tmp_path / "cell.json", WorkloadCell)
         assert cell.verdict is Verdict.INVALID

@@ -33,7 +33,7 @@ from lamella.tracking.record import Dataset, Record, now_ms
 from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
 from lamella.training.checkpoint import TrainedModel, load_trained
-from lamella.training.results import PREDICTIONS, target_column
+from lamella.training.result_files import PREDICTIONS, target_column
 
 _log = logging.getLogger(__name__)
 _PLACE = ["slide", "x", "y"]

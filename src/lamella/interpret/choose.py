@@ -7,7 +7,7 @@ import pandas as pd
 from lamella.datasets.settings import TargetKind
 from lamella.errors import StoreError
 from lamella.patches.index import PatchIndex
-from lamella.training.results import answer_column, target_column
+from lamella.training.result_files import answer_column, target_column
 
 _PLACE = ["slide", "x", "y"]
 

@@ -27,7 +27,7 @@ from lamella.tracking.record import Dataset, Record, now_ms
 from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
 from lamella.training.checkpoint import TrainedModel, load_trained
-from lamella.training.results import PREDICTIONS
+from lamella.training.result_files import PREDICTIONS
 
 logger = logging.getLogger(__name__)
 

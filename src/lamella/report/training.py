@@ -14,7 +14,7 @@ from lamella.evaluation.levels import Level
 from lamella.stores.json_files import read_json
 from lamella.stores.tables import Row, read_table
 from lamella.training.curves import loss_lines, score_lines
-from lamella.training.results import HISTORY, PICTURES, Score, drawn_score, learned_kind
+from lamella.training.result_files import HISTORY, PICTURES, Score, drawn_score, learned_kind
 
 _OF_PROBABILITIES = {
     "auc": "AUC",

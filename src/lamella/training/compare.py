@@ -15,7 +15,7 @@ from lamella.evaluation.answers import Answers
 from lamella.evaluation.levels import Level, find_units, patient_numbers
 from lamella.evaluation.permutation import Difference, paired_permutation
 from lamella.stores.json_files import read_json
-from lamella.training.results import METRICS, PREDICTIONS, learned_kind
+from lamella.training.result_files import METRICS, PREDICTIONS, learned_kind
 
 COMPARED = ("auc", "average_precision", "balanced_accuracy")
 """The metrics that are compared: those that a rare class does not hide behind a frequent one."""

@@ -5,7 +5,7 @@ import time
 
 from lamella.evaluation.metrics import Metrics
 from lamella.training.course import Course
-from lamella.training.results import Score
+from lamella.training.result_files import Score
 
 _logger = logging.getLogger(__name__)
 _EVERY_S = 10.0

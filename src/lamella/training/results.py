@@ -1,4 +1,4 @@
-"""The files that a finished training leaves: network, history, predictions, metrics, pictures."""
+"""Write what a finished training leaves: network, history, predictions, metrics, pictures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,49 +23,17 @@ from lamella.stores.tables import write_table
 from lamella.training import REVISION
 from lamella.training.checkpoint import BEST, EpochRow, Progress, TrainedModel, save_trained
 from lamella.training.curves import loss_lines, score_lines
+from lamella.training.result_files import (
+    HISTORY,
+    METRICS,
+    PICTURES,
+    PREDICTIONS,
+    answer_column,
+    drawn_score,
+    history_columns,
+    target_column,
+)
 from lamella.training.settings import TrainingSettings
-
-HISTORY = "history.tsv"
-PREDICTIONS = "predictions.parquet"
-METRICS = "metrics.json"
-PICTURES = "pictures"
-
-_JUDGED_BY = {
-    TargetKind.CLASSES: ("auc", "accuracy", "balanced_accuracy", "average_precision"),
-    TargetKind.MULTI_LABEL: ("auc", "accuracy", "balanced_accuracy", "average_precision"),
-    TargetKind.REGRESSION: ("mae", "rmse", "r2", "pearson", "spearman"),
-}
-"""Figures of the validation split in the history."""
-
-
-def history_columns(kind: TargetKind) -> tuple[str, ...]:
-    """Return the columns of ``history.tsv``."""
-    return (
-        *("epoch", "train_loss", "validation_loss"),
-        *(f"validation_{name}" for name in _JUDGED_BY[kind]),
-        *("learning_rate", "seconds", "samples_per_s", "loader_wait_share"),
-    )
-
-
-@dataclass(frozen=True)
-class Score:
-    """The figure that is drawn over the epochs.
-
-    Attributes:
-        name: In the history; also the name of the picture.
-        short: What people call it.
-    """
-
-    name: str
-    short: str
-
-
-def drawn_score(kind: TargetKind) -> Score:
-    """Return the figure that is drawn over the epochs; it is 1 at best."""
-    if kind is TargetKind.REGRESSION:
-        return Score("r2", "R²")
-    return Score("auc", "AUC")
-
 
 _PREDICTION_COLUMNS = ["slide", "patient", "slide_label", "split", "x", "y", "label"]
 
@@ -154,16 +122,6 @@ def prediction_table(judged: dict[str, Judged]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def answer_column(kind: TargetKind, name: str) -> str:
-    """Return the column of ``predictions.parquet`` with the answers about a class or column."""
-    return f"{'value' if kind is TargetKind.REGRESSION else 'probability'}_{name}"
-
-
-def target_column(name: str) -> str:
-    """Return its column with what is true of a label or number."""
-    return f"target_{name}"
-
-
 def _answer_columns(judged: Judged) -> dict[str, NDArray[np.float32]]:
     return {
         answer_column(judged.targets.kind, name): judged.outputs[:, number]
@@ -204,12 +162,6 @@ def metrics_content(
             "samples_per_s": _mean(progress.history, "samples_per_s"),
         },
     }
-
-
-def learned_kind(metrics: dict[str, Any]) -> TargetKind:
-    """Return what a training has learned, from ``metrics.json``; of old, only classes."""
-    target = metrics.get("settings", {}).get("target", {})
-    return TargetKind(target.get("kind", TargetKind.CLASSES))
 
 
 def _mean(history: list[EpochRow], column: str) -> float:

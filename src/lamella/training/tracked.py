@@ -14,7 +14,7 @@ from lamella.models.interface import (
 )
 from lamella.tracking.record import Dataset, Metric, ModelArtifact, Record, Tensor
 from lamella.training.checkpoint import BEST, EpochRow, Progress
-from lamella.training.results import HISTORY, METRICS, PICTURES, PREDICTIONS, learned_kind
+from lamella.training.result_files import HISTORY, METRICS, PICTURES, PREDICTIONS, learned_kind
 
 _LOADER = "lamella.training.pyfunc"
 _NOT_CURVES = ("epoch", "ended_ms")

@@ -30,7 +30,8 @@ from lamella.training.device import check_device
 from lamella.training.group import told
 from lamella.training.keep import Keeper
 from lamella.training.progress_lines import ProgressLines
-from lamella.training.results import METRICS, Judged, drawn_score, history_row, write_results
+from lamella.training.result_files import METRICS, drawn_score
+from lamella.training.results import Judged, history_row, write_results
 from lamella.training.settings import RunSettings, TrainingSettings
 from lamella.training.stopping import EXIT_STOPPED, listening
 from lamella.training.tracked import training_record

@@ -20,7 +20,7 @@ from lamella.stores.tables import read_table
 from lamella.tracking.record import read_record
 from lamella.tracking.settings import TrackingSettings
 from lamella.training.checkpoint import BEST, load_trained, save_trained
-from lamella.training.results import PREDICTIONS
+from lamella.training.result_files import PREDICTIONS
 from lamella.training.settings import RunSettings
 
 

@@ -24,7 +24,7 @@ from lamella.stores.json_files import write_json
 from lamella.stores.tables import write_table
 from lamella.tissue.mask import TissueMask, write_mask
 from lamella.tissue.quality import COLUMNS as QUALITY_COLUMNS
-from lamella.training.results import history_columns
+from lamella.training.result_files import history_columns
 from lamella.training.summarise import summarise_runs
 from lamella.units import Level0Pixels
 from lamella.workloads.table import COLUMNS as WORKLOAD_COLUMNS

@@ -186,7 +186,7 @@ def test_reason_is_the_error_that_the_job_itself_has_told(root):
 
 def test_folder_in_which_no_job_ever_ran_gets_no_table(tmp_path, accounting, slurm_says):
     # Where nothing was submitted nobody is asked, whatever there is to tell.
-    slurm_says(sacct=accounting.replace("/study", str(tmp_path.resolve())))
+    slurm_says(sacct=accounting.replace("/study", str(tmp_path.resolve())), scontrol="")
     assert renew_costs(tmp_path / "results", SUBMITTED_S) == []
     assert not (tmp_path / "results").exists()
     (tmp_path / "results/logs/slurm").mkdir(parents=True)

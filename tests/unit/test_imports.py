@@ -1,4 +1,4 @@
-"""Jobs that say little in seconds do not import for longer than they work."""
+"""Jobs that work for seconds do not spend longer on imports."""
 
 import subprocess
 import sys

@@ -113,8 +113,8 @@ class Measurement(CellValue):
     load_ms: float
     """Time to load the model, without what is built of it."""
     build_ms: float | None
-    """Time in which the engine built code or a plan of the model; absent where it built none, or
-    while it read the model."""
+    """Time in which the engine built code or a plan of the model while it was loaded; absent where
+    it built none, or within the call that read the model."""
     rss_before_mib: float
     """Host memory of the process before the library was imported; the patches are in it."""
     peak_rss_mib: float

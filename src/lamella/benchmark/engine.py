@@ -55,7 +55,7 @@ def benchmark_engine(
     output: Path,
     settings: BenchmarkSettings,
 ) -> None:
-    """Measure load time, latency, throughput, CPU time, energy and memory of an engine.
+    """Measure an engine: loading, building, latency, throughput, CPU time, energy and memory.
 
     Call it in a process of its own: memory and threads of other libraries would be measured too.
     An engine that is unavailable gets a result that says why.

@@ -12,7 +12,7 @@ from lamella.benchmark.cell import (
     ScenarioResult,
     read_cell,
 )
-from lamella.benchmark.track import track_matrix
+from lamella.benchmark.track import track_tables
 from lamella.engines.settings import EngineName, Precision
 from lamella.stores.tables import write_table, written
 from lamella.tracking.settings import TrackingSettings
@@ -115,7 +115,7 @@ def summarise_benchmark(
     rows = summarise_cells(cells)
     write_table(output, COLUMNS, rows)
     write_table(scenarios, SCENARIO_COLUMNS, scenario_rows(cells))
-    track_matrix("benchmark patches", results, [output, scenarios], tracking)
+    track_tables("benchmark patches", results, [output, scenarios], tracking)
     _log.info("%d rows of %d results", len(rows), len(results))
 
 

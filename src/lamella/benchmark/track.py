@@ -1,4 +1,4 @@
-"""What is tracked of a measurement."""
+"""What is tracked of measurements, and when it is sent."""
 
 import logging
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lamella.benchmark.cell import BenchmarkCell, EngineCell, Measurement
 from lamella.tracking.record import Dataset, Record
-from lamella.tracking.send import send_records, track
+from lamella.tracking.send import keep_record, send_records
 from lamella.tracking.settings import TrackingSettings
 
 _log = logging.getLogger(__name__)
@@ -46,25 +46,26 @@ def record_of(cell: BenchmarkCell, *, artifact: str, started_ms: int) -> Record:
     return record
 
 
-def track_matrix(
+def track_tables(
     name: str, results: Sequence[Path], files: Sequence[Path], settings: TrackingSettings
 ) -> None:
-    """Send the records that the results have beside them, and one of what sums them up.
+    """Send the records that the results have beside them, and one of the tables of them.
 
     Jobs that measure do not send them: importing MLflow takes seconds, which would be a good part
     of the time of a short cell.
 
     Args:
-        name: Name of the run of what sums up.
+        name: Name of the run of the tables.
         results: Files of the cells; each has its record in the folder of its name.
         files: Tables and pictures of one folder.
         settings: Where to send them.
     """
-    _, errors = send_records([each.with_suffix("") for each in results], settings)
+    folder = files[0].with_suffix("")
+    record = Record(kind="benchmark", name=name, artifacts=[f"../{each.name}" for each in files])
+    keep_record(record, folder)
+    _, errors = send_records([*(each.with_suffix("") for each in results), folder], settings)
     for error in errors:
         _log.warning("%s", error)
-    record = Record(kind="benchmark", name=name, artifacts=[f"../{each.name}" for each in files])
-    track(record, files[0].with_suffix(""), settings)
 
 
 def engine_facts(cell: EngineCell, **more: object) -> dict[str, str]:

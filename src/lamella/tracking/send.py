@@ -82,10 +82,10 @@ def keep_record(record: Record, folder: Path) -> None:
 def send_records(
     folders: Iterable[Path], settings: TrackingSettings
 ) -> tuple[int, list[TrackingError]]:
-    """Send the records of folders, one after another, until the store is away.
+    """Send the records of folders in their order; stop at the first that finds the store away.
 
     Returns:
-        How many were sent now, and why others were not.
+        How many were sent now, and an error for each that was tried and failed.
     """
     sent, errors = 0, []
     for folder in folders:

@@ -1,4 +1,4 @@
-"""Send the records that could not be sent when their jobs ended."""
+"""Send the records that the store does not have yet."""
 
 import logging
 from pathlib import Path

@@ -59,8 +59,8 @@ class WorkloadMeasurement(CellValue):
     load_ms: float
     """Time to load the model, without what is built of it."""
     build_ms: float | None
-    """Time in which the engine built code or a plan of the model; absent where it built none, or
-    while it read the model."""
+    """Time in which the engine built code or a plan of the model while it was loaded; absent where
+    it built none, or within the call that read the model."""
     first_call_ms: float
     """Time of the first call, of one frame or patch."""
     peak_rss_mib: float

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lamella.benchmark.cell import read_cell
-from lamella.benchmark.track import track_matrix
+from lamella.benchmark.track import track_tables
 from lamella.stores.atomic import write_text
 from lamella.stores.tables import read_table, write_table
 from lamella.tracking.settings import TrackingSettings
@@ -42,5 +42,5 @@ def summarise_workloads(
     write_text(tables, markdown(paper_tables(rows)))
     write_text(stages, stage_picture(rows))
     write_text(parity, parity_picture(rows))
-    track_matrix("benchmark workloads", results, [output, tables, stages, parity], tracking)
+    track_tables("benchmark workloads", results, [output, tables, stages, parity], tracking)
     _log.info("%d rows of %d results", len(rows), len(results))

@@ -16,6 +16,7 @@ from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
 from lamella.settings import Device
 from lamella.stores.tables import read_table
+from lamella.tracking.record import read_record
 from lamella.tracking.settings import TrackingSettings
 
 SINGLE_STREAM = ScenarioResult(
@@ -100,9 +101,12 @@ def cell_of(engine: EngineName, speeds: dict[int, float], **changes) -> Benchmar
 
 @pytest.fixture
 def tracked(monkeypatch):
-    calls = []
-    monkeypatch.setattr("lamella.benchmark.track.track", lambda *call: calls.append(call))
-    return calls
+    """Folders whose records were sent."""
+    sent = []
+    monkeypatch.setattr(
+        "lamella.benchmark.track.send_records", lambda folders, _: (sent.extend(folders), [])
+    )
+    return sent
 
 
 @pytest.fixture
@@ -122,9 +126,11 @@ def summarise(tmp_path, tracked):
     return run
 
 
-def test_the_tables_are_tracked(summarise, tracked, tmp_path):
-    summarise(cell_of(EngineName.TORCH, {1: 20.0}))
-    [(record, folder, _)] = tracked
+def test_results_and_tables_are_tracked(summarise, tracked, tmp_path):
+    summarise(cell_of(EngineName.TORCH, {1: 20.0}), cell_of(EngineName.OPENVINO, {1: 20.0}))
+    folder = tmp_path / "summary"
+    assert tracked == [tmp_path / "0", tmp_path / "1", folder]
+    record = read_record(folder)
     assert (record.kind, record.name) == ("benchmark", "benchmark patches")
     assert {(folder / name).resolve() for name in record.artifacts} == {
         tmp_path / "summary.tsv",

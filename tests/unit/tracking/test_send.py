@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from lamella.benchmark.track import track_matrix
+from lamella.benchmark.track import track_tables
 from lamella.errors import TrackingError
 from lamella.tracking import mlflow_store
 from lamella.tracking.record import ModelArtifact, Record
@@ -78,11 +78,29 @@ def test_records_of_results_are_sent_with_what_sums_them_up(
         keep_record(make_record(result.with_suffix(""), name=result.stem), result.with_suffix(""))
     table = working_folder / "results/benchmark/summary.tsv"
     table.write_text("engine\n")
-    track_matrix("both", results, [table], sqlite_store)
+    track_tables("both", results, [table], sqlite_store)
     assert set(runs_of(local_uri(working_folder), "lamella")) == {"torch", "openvino", "both"}
 
 
-def test_results_whose_records_cannot_be_sent_are_summed_up_with_a_warning(
+def test_a_damaged_record_of_a_result_is_named_and_the_others_are_sent(
+    working_folder: Path,
+    sqlite_store: TrackingSettings,
+    make_record: MakeRecord,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    results = [working_folder / f"results/benchmark/{name}.json" for name in ("torch", "openvino")]
+    for result in results:
+        keep_record(make_record(result.with_suffix(""), name=result.stem), result.with_suffix(""))
+    (working_folder / "results/benchmark/torch/record.json").write_text("[]")
+    table = working_folder / "results/benchmark/summary.tsv"
+    table.write_text("engine\n")
+    with caplog.at_level(logging.WARNING, "lamella.benchmark.track"):
+        track_tables("both", results, [table], sqlite_store)
+    assert "results/benchmark/torch/record.json" in caplog.text
+    assert set(runs_of(local_uri(working_folder), "lamella")) == {"openvino", "both"}
+
+
+def test_a_store_that_is_away_costs_one_warning_and_what_is_summed_up_is_kept(
     working_folder: Path, make_record: MakeRecord, caplog: pytest.LogCaptureFixture
 ) -> None:
     result = working_folder / "results/benchmark/torch.json"
@@ -90,8 +108,8 @@ def test_results_whose_records_cannot_be_sent_are_summed_up_with_a_warning(
     table = working_folder / "results/benchmark/summary.tsv"
     table.write_text("engine\n")
     with caplog.at_level(logging.WARNING):
-        track_matrix("both", [result], [table], TrackingSettings(uri=NOWHERE))
-    assert "lamella sync-tracking" in caplog.text
+        track_tables("both", [result], [table], TrackingSettings(uri=NOWHERE))
+    assert caplog.text.count("lamella sync-tracking") == 1
     unsent, _ = unsent_records(Path("results"), TrackingSettings(uri=NOWHERE))
     assert unsent == [Path("results/benchmark/torch"), Path("results/benchmark/summary")]
 

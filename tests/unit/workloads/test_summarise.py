@@ -11,7 +11,7 @@ from lamella.engines.settings import EngineName
 from lamella.engines.verdict import Verdict
 from lamella.settings import Device
 from lamella.stores.tables import read_table
-from lamella.tracking.record import check_files
+from lamella.tracking.record import check_files, read_record
 from lamella.tracking.settings import TrackingSettings
 from lamella.workloads.cell import (
     Mode,
@@ -116,9 +116,12 @@ ABSENT = cell_of(
 
 @pytest.fixture
 def tracked(monkeypatch):
-    calls = []
-    monkeypatch.setattr("lamella.benchmark.track.track", lambda *call: calls.append(call))
-    return calls
+    """Folders whose records were sent."""
+    sent = []
+    monkeypatch.setattr(
+        "lamella.benchmark.track.send_records", lambda folders, _: (sent.extend(folders), [])
+    )
+    return sent
 
 
 @pytest.fixture
@@ -148,11 +151,12 @@ def test_energy_is_the_mean_of_the_runs_and_empty_where_one_has_none(summarised)
         assert (row["joules"], row["energy_source"]) == (expected, "RAPL package-0")
 
 
-def test_tables_and_pictures_are_tracked(summarised, tracked, tmp_path):
+def test_results_tables_and_pictures_are_tracked(summarised, tracked, tmp_path):
     summarised(TORCH, OPENVINO)
-    [(record, folder, _)] = tracked
+    folder = tmp_path / "workloads"
+    assert tracked == [tmp_path / "0", tmp_path / "1", folder]
+    record = read_record(folder)
     assert (record.kind, record.name) == ("benchmark", "benchmark workloads")
-    folder.mkdir()
     check_files(record, folder)
     names = ["workloads.tsv", "workloads.md", "stages.svg", "parity.svg"]
     assert [(folder / name).resolve() for name in record.artifacts] == [

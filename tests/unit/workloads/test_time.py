@@ -19,6 +19,7 @@ from lamella.errors import StoreError
 from lamella.export.description import ModelFormat, ModelInterface, TensorDescription
 from lamella.settings import Device
 from lamella.slides.reader import SlideReader
+from lamella.tracking.record import check_files, read_record
 from lamella.workloads.cell import (
     Mode,
     WorkloadCell,
@@ -92,6 +93,11 @@ def timed(folder, engine, output, **changes):
 def test_workload_is_timed_from_input_to_result(folder, engine, tmp_path, tiny):
     cell = timed(folder, engine, tmp_path / "cell.json")
     assert (cell.verdict, cell.reason) == (Verdict.VALID, "")
+    record = read_record(tmp_path / "cell")
+    check_files(record, tmp_path / "cell")
+    assert record.artifacts == ["../cell.json", "../cell.csv"]
+    built = "build_ms" in {metric.key for metric in record.metrics}
+    assert built is (engine is EngineName.OPENVINO)
     assert "smaller than in the paper" in cell.not_comparable
     assert "2 runs, fewer than 10" in cell.not_comparable
     measured = cell.measurement

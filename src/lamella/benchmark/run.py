@@ -1,11 +1,11 @@
 """Run one engine through everything that is measured of it."""
 
-import time
 from pathlib import Path
 
 from lamella.benchmark.cell import BatchResult, Measurement, ScenarioResult
 from lamella.benchmark.energy import EnergyMeter, find_meter
 from lamella.benchmark.host import others_cpu_share, own_memory_mib, read_cpu_times
+from lamella.benchmark.loading import load_timed
 from lamella.benchmark.measure import Pool, Timer, measure_batch, measure_repeat
 from lamella.benchmark.nvml import own_gpu_memory_mib
 from lamella.benchmark.quantile import P90_QUERIES
@@ -13,11 +13,9 @@ from lamella.benchmark.scenarios import planned_calls, stream_results
 from lamella.benchmark.server import measure_server
 from lamella.benchmark.settings import BenchmarkSettings, Scenario
 from lamella.engines.engine import Engine
-from lamella.engines.load import engine_version, load_engine
+from lamella.engines.load import load_engine
 from lamella.engines.settings import EngineName, Precision
 from lamella.settings import Device
-
-_MS_PER_S = 1e3
 
 
 def measure_engine(
@@ -41,28 +39,29 @@ def measure_engine(
             precision.
     """
     rss_before_mib = own_memory_mib("VmRSS")
-    begun = time.perf_counter()
-    version = engine_version(name, settings.device)
-    imported = time.perf_counter()
-    engine = load_engine(
+    loaded = load_timed(
         name,
-        export_folder,
-        device=settings.device,
-        precision=precision,
-        threads=settings.threads,
-        batch_sizes=tuple(planned_calls(settings)),
+        settings.device,
+        lambda: load_engine(
+            name,
+            export_folder,
+            device=settings.device,
+            precision=precision,
+            threads=settings.threads,
+            batch_sizes=tuple(planned_calls(settings)),
+        ),
     )
-    loaded = time.perf_counter()
+    engine = loaded.engine
     meter, energy_source = find_meter(settings.device)
     times_before = read_cpu_times()
     batches = _batches(engine, pool, settings, meter)
     repeat_speedup = _repeat(engine, pool, settings)
     scenarios = _scenarios(engine, pool, settings, batches)
     return Measurement(
-        version=version,
-        import_ms=(imported - begun) * _MS_PER_S,
-        load_ms=(loaded - imported) * _MS_PER_S - (engine.build_ms or 0.0),
-        build_ms=engine.build_ms,
+        version=loaded.version,
+        import_ms=loaded.import_ms,
+        load_ms=loaded.load_ms,
+        build_ms=loaded.build_ms,
         rss_before_mib=rss_before_mib,
         peak_rss_mib=own_memory_mib("VmHWM"),
         gpu_memory_mib=own_gpu_memory_mib() if settings.device is Device.CUDA else None,

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from lamella.benchmark.energy import EnergyMeter, find_meter, joules_since, read_joules
 from lamella.benchmark.host import others_cpu_share, own_memory_mib, read_cpu_times
+from lamella.benchmark.loading import load_timed
 from lamella.benchmark.settings import BenchmarkSettings
 from lamella.engines.engine import CheckedEngine
-from lamella.engines.load import engine_version, load_foreign_engine
+from lamella.engines.load import load_foreign_engine
 from lamella.engines.settings import EngineName, Precision
 from lamella.export.description import ModelInterface
 from lamella.workloads.cell import Mode, RunTimes, WorkloadMeasurement, WorkloadRuns
@@ -66,22 +67,24 @@ def measure_workload(
     Raises:
         EngineUnavailableError: the engine is not available, or cannot load the model.
     """
-    began = time.perf_counter()
-    version = engine_version(name, benchmark.device)
-    imported = time.perf_counter()
-    engine = load_foreign_engine(
+    loaded = load_timed(
         name,
-        model,
-        interface=interface,
-        device=benchmark.device,
-        precision=precision,
-        threads=benchmark.threads,
-        batch_sizes=_batch_sizes(workload, settings),
+        benchmark.device,
+        lambda: load_foreign_engine(
+            name,
+            model,
+            interface=interface,
+            device=benchmark.device,
+            precision=precision,
+            threads=benchmark.threads,
+            batch_sizes=_batch_sizes(workload, settings),
+        ),
     )
-    loaded = time.perf_counter()
+    engine = loaded.engine
     examples, expected = answers
+    begun = time.perf_counter()
     engine.run((examples[:1],))
-    called = time.perf_counter()
+    first_call_ms = (time.perf_counter() - begun) * _MS_PER_S
     # No run has more at once.
     at_once = [min(size, workload.run_items) for size in _batch_sizes(workload, settings)]
     difference, agreement = compare_examples(engine, answers, at_once)
@@ -97,11 +100,11 @@ def measure_workload(
         )
     ]
     return WorkloadMeasurement(
-        version=version,
-        import_ms=(imported - began) * _MS_PER_S,
-        load_ms=(loaded - imported) * _MS_PER_S - (engine.build_ms or 0.0),
-        build_ms=engine.build_ms,
-        first_call_ms=(called - loaded) * _MS_PER_S,
+        version=loaded.version,
+        import_ms=loaded.import_ms,
+        load_ms=loaded.load_ms,
+        build_ms=loaded.build_ms,
+        first_call_ms=first_call_ms,
         peak_rss_mib=own_memory_mib("VmHWM"),
         others_cpu_share=others_cpu_share(before, read_cpu_times()),
         energy_source=energy_source,

@@ -28,7 +28,7 @@ if ! is_made; then
         UV=$(scripts/private_uv.sh)
         rm -rf $PLACE
         "$UV" venv -q --python "$PYTHON" $PLACE
-        "$UV" pip sync -q --python $PLACE/bin/python --require-hashes envs/onnx2tf.lock
+        "$UV" pip sync -q --compile-bytecode --python $PLACE/bin/python --require-hashes envs/onnx2tf.lock
         echo "$want" >$STAMP
         say "made: $(du -sh $PLACE | cut -f1) in $PLACE"
     fi

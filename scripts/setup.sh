@@ -73,11 +73,13 @@ if [ ! -x .venv/bin/python ] || [ -e "$UNFINISHED" ]; then
     step "making .venv with $("$PYTHON" -V)" "$UV" venv -q --clear --python "$PYTHON" .venv
 fi
 touch "$UNFINISHED"
-step "installing $(grep -c '^[a-zA-Z0-9].*==' envs/lamella.lock) packages" \
-    "$UV" pip sync -q --python .venv/bin/python --require-hashes envs/lamella.lock
+# Python compiles a module at its first import where it may write beside it, and at every import where
+# it may not, as in a container: many seconds of every job.
+step "installing and compiling $(grep -c '^[a-zA-Z0-9].*==' envs/lamella.lock) packages" \
+    "$UV" pip sync -q --compile-bytecode --python .venv/bin/python --require-hashes envs/lamella.lock
 step "building Horovod, or finding it in $LAMELLA_CACHE" \
     scripts/build_horovod.sh "$PWD/.venv/bin/python" "$LAMELLA_CACHE" >.cache/horovod-wheel
-"$UV" pip install -q --python .venv/bin/python --no-deps --no-index "$(cat .cache/horovod-wheel)"
+"$UV" pip install -q --compile-bytecode --python .venv/bin/python --no-deps --no-index "$(cat .cache/horovod-wheel)"
 "$UV" pip install -q --python .venv/bin/python --no-deps --no-index --no-build-isolation -e .
 
 # ---- does it work? --------------------------------------------------------------------------------

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
+from skimage.morphology import disk
 
 from lamella.drawing.settings import Scanner
 from lamella.slides.reader import SlideReader
 from lamella.slides.settings import DEFAULT_READING
-from lamella.tissue.methods import find_tissue
+from lamella.tissue.methods import distance_tissue, find_tissue
 from lamella.tissue.settings import TissueMethod, TissueSettings
 from lamella.units import Level0Pixels
 
@@ -81,6 +83,26 @@ def test_distance_begins_above_85() -> None:
     image[:, 30:, 0] = 255 - 86
     found = found_in(image, 1.0, method="distance", min_area_um2=0)
     assert found[0].tolist() == [column >= 30 for column in range(40)]
+
+
+def test_distance_is_what_a_closing_by_another_library_gives() -> None:
+    image = np.random.default_rng(0).integers(150, 256, (90, 70, 3), dtype=np.uint8)
+    image[np.random.default_rng(1).random((90, 70)) < 0.98] = 255
+    far = np.square(255.0 - image).sum(axis=2) > 85**2
+    grown = ndimage.binary_dilation(far, disk(4))
+    closed = ndimage.binary_erosion(grown, disk(4), border_value=1)
+    assert far.any() and far.sum() < closed.sum() < closed.size
+    np.testing.assert_array_equal(distance_tissue(image, np.ones_like(far)), closed)
+
+
+@pytest.mark.parametrize("radius", [0, 1, 2, 7])
+def test_tissue_is_dilated_by_a_disk(radius: int) -> None:
+    image = np.full((60, 50, 3), 245, dtype=np.uint8)
+    image[20:31, 10:22] = image[50:, 45:] = (180, 90, 150)
+    tissue = (image < 245).any(axis=2)
+    found = found_in(image, 1.0, method="otsu", dilate_um=float(radius), min_area_um2=0)
+    expected = ndimage.binary_dilation(tissue, disk(radius))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_ink_left_out_neither_shifts_the_threshold_nor_is_filled_as_a_hole() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -22,13 +23,20 @@ from lamella.settings import Device
 
 _HALVES = {Precision.BF16: torch.bfloat16, Precision.F16: torch.float16}
 
+_aten = torch.ops.aten
+_IN_HALVES = {
+    *(_aten.conv1d, _aten.conv2d, _aten.conv3d, _aten.convolution),
+    *(_aten.conv_transpose1d, _aten.conv_transpose2d, _aten.conv_transpose3d),
+    *(_aten.linear, _aten.matmul, _aten.mm, _aten.addmm),
+}
+"""Operations on weights that ``torch.autocast`` computes in 16 bits on CPUs as on GPUs."""
+
 
 class TorchEngine(CheckedEngine):
     """A ``.pt2`` program.
 
     Number of threads and arithmetic are torch's own, for the whole process: the engine sets them at
-    every call. In 16 bits torch chooses what to compute in them and casts the weights at every
-    call (``torch.autocast``).
+    every call. In 16 bits torch chooses what to compute in them (``torch.autocast``).
     """
 
     name = EngineName.TORCH
@@ -44,9 +52,13 @@ class TorchEngine(CheckedEngine):
         """Return what a file holds, on the device."""
         program = torch.export.load(path)
         if self.device is Device.CUDA:
-            program = move_to_device_pass(program, self.device.value)
+            # Compiling compares devices by their numbers.
+            program = move_to_device_pass(program, f"{self.device}:0")
         self._signature = _signature(program, path)
-        return program.module()
+        module = program.module()
+        if self.precision in _HALVES:
+            _halve_weights(module, _HALVES[self.precision])
+        return module
 
     def _detect(self, path: Path) -> ModelInterface:
         return self._signature
@@ -105,16 +117,29 @@ class TorchEngine(CheckedEngine):
 class CompiledTorchEngine(TorchEngine):
     """The same program, compiled for this machine when it is loaded; it needs a C++ compiler.
 
-    It is compiled once for any number of rows, and at the first call with one row for one.
+    It is compiled once for any number of rows, and at the first call with one row for one. On GPUs
+    the kernels of each number of rows are recorded at its second call and started as one from then
+    on (CUDA graphs).
     """
 
     name = EngineName.TORCH_COMPILED
 
     def _warm_up(self) -> None:
         with torch_jit_unheard(), self._building():
-            self._module = torch.compile(self._module, dynamic=True)
+            # On CPUs there is nothing to record.
+            mode = "reduce-overhead" if self.device is Device.CUDA else "default"
+            self._module = torch.compile(self._module, dynamic=True, mode=mode)
             # Now, so that it is part of the loading and fails there.
             self._run(tuple(_few_rows(each) for each in self.interface.inputs))
+
+
+def _halve_weights(module: Any, half: torch.dtype) -> None:
+    """Cast the weights that ``torch.autocast`` would cast again at every call."""
+    for node in module.graph.find_nodes(op="get_attr"):
+        packets = {getattr(user.target, "overloadpacket", None) for user in node.users}
+        if packets and packets <= _IN_HALVES:
+            weight = attrgetter(node.target)(module)
+            weight.data = weight.data.to(half)
 
 
 def _few_rows(tensor: TensorDescription) -> NDArray[Any]:

@@ -117,9 +117,9 @@ class TorchEngine(CheckedEngine):
 class CompiledTorchEngine(TorchEngine):
     """The same program, compiled for this machine when it is loaded; it needs a C++ compiler.
 
-    It is compiled once for any number of rows, and at the first call with one row for one. On GPUs
-    the kernels of each number of rows are recorded at its second call and started as one from then
-    on (CUDA graphs).
+    It is compiled for the batch sizes that are asked for, and again at the first call with a number
+    of rows that torch would compute in another way. On GPUs the kernels of each number of rows are
+    recorded at its second call and started as one from then on (CUDA graphs).
     """
 
     name = EngineName.TORCH_COMPILED
@@ -130,7 +130,8 @@ class CompiledTorchEngine(TorchEngine):
             mode = "reduce-overhead" if self.device is Device.CUDA else "default"
             self._module = torch.compile(self._module, dynamic=True, mode=mode)
             # Now, so that it is part of the loading and fails there.
-            self._run(tuple(_few_rows(each) for each in self.interface.inputs))
+            for size in self.batch_sizes:
+                self._run(tuple(_zeros(size, each) for each in self.interface.inputs))
 
 
 def _halve_weights(module: Any, half: torch.dtype) -> None:
@@ -142,10 +143,11 @@ def _halve_weights(module: Any, half: torch.dtype) -> None:
             weight.data = weight.data.to(half)
 
 
-def _few_rows(tensor: TensorDescription) -> NDArray[Any]:
-    # With a single row it would be compiled for one alone.
-    rows, *lengths = (2 if length < 0 else length for length in tensor.shape)
-    return np.zeros([rows, *lengths], dtype=tensor.dtype)
+def _zeros(rows: int, tensor: TensorDescription) -> NDArray[Any]:
+    fixed, *others = tensor.shape
+    # A free length of 1 would be taken for a fixed one.
+    lengths = (2 if length < 0 else length for length in others)
+    return np.zeros([rows if fixed < 0 else fixed, *lengths], dtype=tensor.dtype)
 
 
 def _why_no_gpu() -> str:

@@ -151,26 +151,47 @@ class SlideReader:
             ``(rows, columns, 3)`` uint8, RGB; cells over the right or bottom border are
             filled up with the background colour.
         """
-        factors = self.source.level_downsamples
-        level = max((i for i, factor in enumerate(factors) if factor <= cell_l0), default=0)
-        width, height = self.size_l0
-        columns, rows = math.ceil(width / cell_l0), math.ceil(height / cell_l0)
-        cell_lv = cell_l0 / factors[level]
-        band_width = math.ceil(columns * cell_lv)
-        band_rows = max(1, int(_BAND_PIXELS / (band_width * cell_lv)))
+        rows, columns = self._overview_shape(cell_l0)
         overview = np.empty((rows, columns, 3), dtype=np.uint8)
-        for top in range(0, rows, band_rows):
-            bottom = min(top + band_rows, rows)
-            # One pixel more above: a band may begin between two pixels of the level.
-            start_l0 = max(0, top * cell_l0 - math.ceil(factors[level]))
-            above = top * cell_lv - level_position(start_l0, factors[level])
-            end = above + (bottom - top) * cell_lv
-            band = np.empty((math.ceil(end), band_width, 3), dtype=np.uint8)
-            self.source.read_into(band, 0, start_l0, level)
-            small = Image.fromarray(band).resize(
-                (columns, bottom - top),
-                Image.Resampling.BOX,
-                box=(0.0, above, columns * cell_lv, end),
-            )
-            overview[top:bottom] = np.asarray(small)
+        for band in self.overview_bands(cell_l0):
+            overview[band.start : band.stop] = self.read_overview_band(cell_l0, band)
         return overview
+
+    def overview_bands(self, cell_l0: Level0Pixels, *, fewest: int = 1) -> list[range]:
+        """Return the rows of each band of the overview.
+
+        Args:
+            cell_l0: Edge length of a cell in level-0 pixels.
+            fewest: Bands that are wanted at least, as for several readers, where there are as many
+                rows.
+        """
+        rows, columns = self._overview_shape(cell_l0)
+        cell_lv = cell_l0 / self.source.level_downsamples[self._overview_level(cell_l0)]
+        most = int(_BAND_PIXELS / (math.ceil(columns * cell_lv) * cell_lv))
+        band_rows = max(1, min(most, rows // fewest))
+        return [range(top, min(top + band_rows, rows)) for top in range(0, rows, band_rows)]
+
+    def read_overview_band(self, cell_l0: Level0Pixels, rows: range) -> NDArray[np.uint8]:
+        """Return some rows of the overview; see ``read_overview``."""
+        level = self._overview_level(cell_l0)
+        factor = self.source.level_downsamples[level]
+        cell_lv = cell_l0 / factor
+        _, columns = self._overview_shape(cell_l0)
+        # One pixel more above: a band may begin between two pixels of the level.
+        start_l0 = max(0, rows.start * cell_l0 - math.ceil(factor))
+        above = rows.start * cell_lv - level_position(start_l0, factor)
+        end = above + len(rows) * cell_lv
+        band = np.empty((math.ceil(end), math.ceil(columns * cell_lv), 3), dtype=np.uint8)
+        self.source.read_into(band, 0, start_l0, level)
+        small = Image.fromarray(band).resize(
+            (columns, len(rows)), Image.Resampling.BOX, box=(0.0, above, columns * cell_lv, end)
+        )
+        return np.asarray(small)
+
+    def _overview_shape(self, cell_l0: Level0Pixels) -> tuple[int, int]:
+        width, height = self.size_l0
+        return math.ceil(height / cell_l0), math.ceil(width / cell_l0)
+
+    def _overview_level(self, cell_l0: Level0Pixels) -> int:
+        factors = self.source.level_downsamples
+        return max((i for i, factor in enumerate(factors) if factor <= cell_l0), default=0)

@@ -1,7 +1,9 @@
 """The workload ``wsi``: a slide is classified by patches, from the file to the heatmap."""
 
 from collections.abc import Iterable
-from contextlib import closing
+from concurrent.futures import Future
+from contextlib import ExitStack, closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ Places = NDArray[np.int64]
 _EXAMPLES = 16
 # Of a single one the network would have no statistics.
 _FEWEST_PATCHES = 2
-_OVERVIEW_CELL = 32
+_OVERVIEW_CELL = Level0Pixels(32)
 
 
 class WholeSlide:
@@ -49,8 +51,10 @@ class WholeSlide:
         self._patch_px = patch_px
         self._readers = readers
         with self._opened() as reader:
-            self._chosen = self._cells(reader, StageClock())
             self.size_l0 = reader().size_l0
+            # The same for every run: where bands end can change a pixel by one level of grey.
+            self._bands = reader().overview_bands(_OVERVIEW_CELL, fewest=readers)
+            self._chosen = self._cells(reader, StageClock())
         self.items = len(self._chosen.x)
         if self.items < _FEWEST_PATCHES:
             raise StoreError(
@@ -93,18 +97,26 @@ class WholeSlide:
     def run_overlapped(
         self, engine: CheckedEngine, clock: StageClock, *, batch_size: int
     ) -> NDArray[Any]:
-        """Return the same heatmap; patches are read by threads while the engine computes."""
+        """Return the same heatmap; threads read the overview, then patches while it computes."""
         with self._opened() as reader:
-            cells = self._cells(reader, clock)
             places = _batches(self.run_items, batch_size)
-            ahead = ReadAhead(
-                lambda each: self._batch(reader, cells, each, clock),
-                places,
-                threads=self._readers,
-            )
+            found: Future[Cells] = Future()
+
+            def read(part: range | Places) -> NDArray[np.uint8]:
+                if isinstance(part, range):
+                    return reader().read_overview_band(_OVERVIEW_CELL, part)
+                return self._batch(reader, found.result(), part, clock)
+
+            parts_read: list[range | Places] = [*self._bands, *places]
+            ahead = ReadAhead(read, parts_read, threads=self._readers)
             # Closed before the readers: its threads read to the end of their batch.
-            with closing(iter(ahead)) as batches:
-                pairs = zip(places, batches, strict=True)
+            with closing(iter(ahead)) as parts, ExitStack() as at_end:
+                # Else they would wait for cells that never come, where the overview is damaged.
+                at_end.callback(found.cancel)
+                with clock.timed(Stage.TISSUE):
+                    cells = self._cells_of(islice(parts, len(self._bands)))
+                found.set_result(cells)
+                pairs = zip(places, parts, strict=True)
                 return self._classify(engine, clock, cells, pairs, batch_size=batch_size)
 
     def _opened(self) -> OfThread[SlideReader]:
@@ -113,9 +125,14 @@ class WholeSlide:
     def _cells(self, reader: OfThread[SlideReader], clock: StageClock) -> Cells:
         with clock.timed(Stage.TISSUE):
             slide = reader()
-            overview = slide.read_overview(Level0Pixels(_OVERVIEW_CELL))
-            tissue = distance_tissue(overview, np.ones(overview.shape[:2], dtype=np.bool_))
-            return tissue_cells(tissue, slide.size_l0, self._patch_px)
+            return self._cells_of(
+                slide.read_overview_band(_OVERVIEW_CELL, rows) for rows in self._bands
+            )
+
+    def _cells_of(self, bands: Iterable[NDArray[np.uint8]]) -> Cells:
+        overview = np.concatenate(list(bands))
+        tissue = distance_tissue(overview, np.ones(overview.shape[:2], dtype=np.bool_))
+        return tissue_cells(tissue, self.size_l0, self._patch_px)
 
     def _batch(
         self, reader: OfThread[SlideReader], cells: Cells, places: Places, clock: StageClock

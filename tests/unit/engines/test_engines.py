@@ -191,6 +191,22 @@ def test_the_time_of_building_is_told_where_the_library_builds_apart_from_readin
     assert (engine.build_ms or 0) > 1 if builds else engine.build_ms is None
 
 
+@pytest.mark.parametrize(("batch_sizes", "compiled"), [((1,), 1), ((16,), 1), ((1, 16), 2)])
+def test_torch_compiles_what_is_asked_for_when_it_is_loaded(results, batch_sizes, compiled):
+    def graphs():
+        return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+    torch._dynamo.reset()
+    before = graphs()
+    engine = load_engine(
+        EngineName.TORCH_COMPILED, results.export_folder, threads=1, batch_sizes=batch_sizes
+    )
+    assert graphs() - before == compiled
+    for size in batch_sizes:
+        assert engine.infer(patches_of(size)).shape == (size, 2)
+    assert graphs() - before == compiled
+
+
 @pytest.mark.parametrize("name", HERE)
 def test_a_missing_export_is_refused(name, tmp_path):
     with pytest.raises(StoreError, match="the description of the model cannot be read"):

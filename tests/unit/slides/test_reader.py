@@ -76,6 +76,21 @@ def test_overview_is_the_mean_of_its_cells(tmp_path: Path) -> None:
     assert overview[12, 0, 2] == pytest.approx(128, abs=1)
 
 
+@pytest.mark.parametrize("fewest", [1, 2, 3, 5, 1000])
+def test_overview_is_the_same_in_any_number_of_bands(
+    drawn: dict[Scanner, Path], fewest: int
+) -> None:
+    cell = Level0Pixels(7)
+    for path in drawn.values():
+        with SlideReader(path, DEFAULT_READING) as reader:
+            whole = reader.read_overview(cell)
+            bands = reader.overview_bands(cell, fewest=fewest)
+            parts = np.concatenate([reader.read_overview_band(cell, band) for band in bands])
+        assert len(bands) >= min(fewest, len(whole))
+        assert [row for band in bands for row in band] == list(range(len(whole)))
+        np.testing.assert_allclose(parts.astype(int), whole.astype(int), atol=1)
+
+
 def test_scanned_area_keeps_its_offset_on_the_canvas(drawn: dict[Scanner, Path]) -> None:
     with SlideReader(drawn[Scanner.LEICA], DEFAULT_READING) as reader:
         assert reader.vendor == "leica"

@@ -7,6 +7,7 @@ import torch
 from lamella.benchmark.settings import BenchmarkCase
 from lamella.models.settle import settle
 from lamella.models.unet import UNet
+from lamella.workloads import networks
 from lamella.workloads.networks import workload_network
 
 
@@ -41,6 +42,33 @@ def test_networks_are_as_large_as_the_papers_and_answer_with_probabilities(
     np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-5)
     # Neither all alike nor decided beyond doubt.
     assert 0.02 < found.std() < 0.45
+
+
+@pytest.mark.parametrize(
+    ("case", "shape"),
+    [
+        (BenchmarkCase.ULTRASOUND, (48, 64)),
+        (BenchmarkCase.CT, (16, 32, 48)),
+        (BenchmarkCase.WSI, (299, 299, 3)),
+    ],
+)
+def test_layers_make_less_of_a_rounding_than_as_they_are_drawn(case, shape, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 255, (8, *shape))
+    # Dark ones and bright ones, as they would differ by nothing but noise.
+    images = (images * np.linspace(0.25, 1, 8).reshape(-1, *[1] * len(shape))).astype(np.uint8)
+    offset = rounding(case, images)
+    monkeypatch.setattr(networks, "_OFFSET", 0.0)
+    assert 1e-3 < offset < rounding(case, images) / 2
+
+
+def rounding(case, images):
+    """Return the largest difference of a probability that computing in bfloat16 makes."""
+    network, images = workload_network(case, images, seed=0).network, torch.from_numpy(images)
+    with torch.inference_mode():
+        expected = network(images)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = network(images).float()
+    return (rounded - expected).abs().max()
 
 
 def test_weights_are_those_of_the_seed_and_the_global_generator_is_left_alone():

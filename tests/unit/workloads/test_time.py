@@ -15,7 +15,7 @@ from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
 from lamella.engines.load import load_foreign_engine
 from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
-from lamella.errors import StoreError
+from lamella.errors import SlideUnreadableError, StoreError
 from lamella.export.description import ModelFormat, ModelInterface, TensorDescription
 from lamella.settings import Device
 from lamella.slides.reader import SlideReader
@@ -247,6 +247,20 @@ def test_readers_are_closed_after_their_threads_where_the_engine_fails(tmp_path,
     with pytest.raises(RuntimeError, match="out of memory"):
         slide.run_overlapped(Broken(), StageClock(), batch_size=4)
     assert after == []
+
+
+def test_where_the_overview_cannot_be_read_no_reader_waits_for_its_tissue(tmp_path, monkeypatch):
+    path = tmp_path / "slide.png"
+    Image.new("RGB", (1200, 900), (180, 40, 120)).save(path)
+    slide = WholeSlide(path, 64, readers=3)
+
+    def fails(*_):
+        time.sleep(0.1)  # until another reader is at its patches
+        raise SlideUnreadableError("a tile is damaged", str(path), "Copy it again")
+
+    monkeypatch.setattr(SlideReader, "read_overview_band", fails)
+    with pytest.raises(SlideUnreadableError, match="a tile is damaged"):
+        slide.run_overlapped(None, StageClock(), batch_size=4)
 
 
 def test_every_batch_of_a_slide_is_full_on_a_gpu_and_the_heatmap_the_same(tmp_path):

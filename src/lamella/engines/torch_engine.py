@@ -1,5 +1,6 @@
 """torch runs what ``torch.export`` wrote, as it is or compiled; the one module that runs it."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from operator import attrgetter
@@ -136,10 +137,12 @@ class CompiledTorchEngine(TorchEngine):
 
 def _halve_weights(module: Any, half: torch.dtype) -> None:
     """Cast the weights that ``torch.autocast`` would cast again at every call."""
+    users: dict[str, set[Any]] = defaultdict(set)
     for node in module.graph.find_nodes(op="get_attr"):
-        packets = {getattr(user.target, "overloadpacket", None) for user in node.users}
-        if packets and packets <= _IN_HALVES:
-            weight = attrgetter(node.target)(module)
+        users[node.target] |= {getattr(user.target, "overloadpacket", None) for user in node.users}
+    for name, operations in users.items():
+        if operations and operations <= _IN_HALVES:
+            weight = attrgetter(name)(module)
             weight.data = weight.data.to(half)
 
 

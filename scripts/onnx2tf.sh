@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PLACE=.cache/onnx2tf
 STAMP=$PLACE/made-from
 say() { printf '[onnx2tf] %s\n' "$*" >&2; }
-want=$(sha256sum envs/onnx2tf.lock | cut -d' ' -f1)
+want=$(cat envs/onnx2tf.lock scripts/onnx2tf.sh | sha256sum | cut -d' ' -f1)
 is_made() { [ -x $PLACE/bin/python ] && [ "$(cat $STAMP 2>/dev/null)" = "$want" ]; }
 
 if ! is_made; then

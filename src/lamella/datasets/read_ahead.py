@@ -23,14 +23,21 @@ class ReadAhead(Generic[Key, Value]):
         read: Called in the threads, by several at a time where there are several.
         keys: What is read, in this order.
         threads: How many; the values do not depend on it.
+        pool: So many threads that are there already, and stay; else they are started.
     """
 
     def __init__(
-        self, read: Callable[[Key], Value], keys: Iterable[Key], *, threads: int = 1
+        self,
+        read: Callable[[Key], Value],
+        keys: Iterable[Key],
+        *,
+        threads: int = 1,
+        pool: ThreadPoolExecutor | None = None,
     ) -> None:
         self._read = read
         self._keys = keys
         self._threads = threads
+        self._pool = pool
         self._waited_s = self._worked_s = 0.0
 
     @property
@@ -40,8 +47,9 @@ class ReadAhead(Generic[Key, Value]):
         return self._waited_s / total_s if total_s else 0.0
 
     def __iter__(self) -> Generator[Value, None, None]:
-        """Yield the values; closing the generator waits for what the threads are reading."""
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="read-ahead") as threads:
+        """Yield the values; closing the generator waits for what threads of its own are reading."""
+        with ExitStack() as started:
+            threads = self._pool or started.enter_context(read_ahead_threads(self._threads))
             waiting: deque[Future[Value]] = deque()
             for key in self._keys:
                 waiting.append(threads.submit(self._read, key))
@@ -57,6 +65,11 @@ class ReadAhead(Generic[Key, Value]):
         self._waited_s += given - asked
         yield ready
         self._worked_s += time.monotonic() - given
+
+
+def read_ahead_threads(number: int) -> ThreadPoolExecutor:
+    """Return threads that read; leaving the ``with`` waits for them."""
+    return ThreadPoolExecutor(number, thread_name_prefix="read-ahead")
 
 
 class OfThread(Generic[Opened]):

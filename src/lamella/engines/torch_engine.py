@@ -26,7 +26,7 @@ _HALVES = {Precision.BF16: torch.bfloat16, Precision.F16: torch.float16}
 
 _aten = torch.ops.aten
 _IN_HALVES = {
-    *(_aten.conv1d, _aten.conv2d, _aten.conv3d, _aten.convolution),
+    *(_aten.conv1d, _aten.conv2d, _aten.conv3d),
     *(_aten.conv_transpose1d, _aten.conv_transpose2d, _aten.conv_transpose3d),
     *(_aten.linear, _aten.matmul, _aten.mm, _aten.addmm),
 }
@@ -119,8 +119,8 @@ class CompiledTorchEngine(TorchEngine):
     """The same program, compiled for this machine when it is loaded; it needs a C++ compiler.
 
     It is compiled for the batch sizes that are asked for, and again at the first call with a number
-    of rows that torch would compute in another way. On GPUs the kernels of each number of rows are
-    recorded at its second call and started as one from then on (CUDA graphs).
+    of rows that torch would compute in another way. On GPUs the kernels for a number of rows are
+    recorded at the second call with it and started as one from then on (CUDA graphs).
     """
 
     name = EngineName.TORCH_COMPILED
@@ -128,11 +128,13 @@ class CompiledTorchEngine(TorchEngine):
     def _warm_up(self) -> None:
         with torch_jit_unheard(), self._building():
             # On CPUs there is nothing to record.
-            mode = "reduce-overhead" if self.device is Device.CUDA else "default"
+            records = self.device is Device.CUDA
+            mode = "reduce-overhead" if records else "default"
             self._module = torch.compile(self._module, dynamic=True, mode=mode)
             # Now, so that it is part of the loading and fails there.
             for size in self.batch_sizes:
-                self._run(tuple(_zeros(size, each) for each in self.interface.inputs))
+                for _ in range(2 if records else 1):
+                    self._run(tuple(_zeros(size, each) for each in self.interface.inputs))
 
 
 def _halve_weights(module: Any, half: torch.dtype) -> None:
@@ -143,7 +145,9 @@ def _halve_weights(module: Any, half: torch.dtype) -> None:
     for name, operations in users.items():
         if operations and operations <= _IN_HALVES:
             weight = attrgetter(name)(module)
-            weight.data = weight.data.to(half)
+            # Of 64 bits it casts none.
+            if weight.dtype is torch.float32:
+                weight.data = weight.data.to(half)
 
 
 def _zeros(rows: int, tensor: TensorDescription) -> NDArray[Any]:

@@ -164,6 +164,9 @@ class SlideReader:
             cell_l0: Edge length of a cell in level-0 pixels.
             fewest: Bands that are wanted at least, as for several readers, where there are as many
                 rows.
+
+        Returns:
+            Rows of the overview, from top to bottom.
         """
         rows, columns = self._overview_shape(cell_l0)
         cell_lv = cell_l0 / self.source.level_downsamples[self._overview_level(cell_l0)]
@@ -172,7 +175,12 @@ class SlideReader:
         return [range(top, min(top + band_rows, rows)) for top in range(0, rows, band_rows)]
 
     def read_overview_band(self, cell_l0: Level0Pixels, rows: range) -> NDArray[np.uint8]:
-        """Return some rows of the overview; see ``read_overview``."""
+        """Return some rows of the overview, ``(len(rows), columns, 3)``; see ``read_overview``.
+
+        Args:
+            cell_l0: Edge length of a cell in level-0 pixels.
+            rows: Which rows of the overview.
+        """
         level = self._overview_level(cell_l0)
         factor = self.source.level_downsamples[level]
         cell_lv = cell_l0 / factor

@@ -125,7 +125,7 @@ def _filled(area: Area, hole_px: int) -> Area:
 
 
 def _dilated(area: Area, radius: int) -> Area:
-    """Dilate with a disk, row by row of it: what takes any shape needs many times as long."""
+    """Dilate with a disk, row by row of it: ndimage, for any shape, takes several times as long."""
     height, width = area.shape
     beside = np.pad(area, radius)
     run = beside[:, radius : radius + width]

@@ -1,16 +1,14 @@
 """The workload ``wsi``: a slide is classified by patches, from the file to the heatmap."""
 
 from collections.abc import Iterable
-from concurrent.futures import Future
-from contextlib import ExitStack, closing
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.datasets.read_ahead import OfThread, ReadAhead
+from lamella.datasets.read_ahead import OfThread, ReadAhead, read_ahead_threads
 from lamella.engines.engine import CheckedEngine, infer_filled
 from lamella.errors import StoreError
 from lamella.slides.reader import SlideReader
@@ -28,6 +26,7 @@ _EXAMPLES = 16
 # Of a single one the network would have no statistics.
 _FEWEST_PATCHES = 2
 _OVERVIEW_CELL = Level0Pixels(32)
+_BANDS = 8
 
 
 class WholeSlide:
@@ -36,7 +35,7 @@ class WholeSlide:
     Args:
         file: The slide; patches are read from level 0.
         patch_px: Edge length of a patch.
-        readers: Threads that read patches in ``run_overlapped``, each with a reader of its own.
+        readers: Threads that read in ``run_overlapped``, each with a reader of its own.
         run_items: Patches of a run, the first; None: all.
 
     Raises:
@@ -52,8 +51,8 @@ class WholeSlide:
         self._readers = readers
         with self._opened() as reader:
             self.size_l0 = reader().size_l0
-            # The same for every run: where bands end can change a pixel by one level of grey.
-            self._bands = reader().overview_bands(_OVERVIEW_CELL, fewest=readers)
+            # The same for any number of readers: where a band ends, rounding may differ.
+            self._bands = reader().overview_bands(_OVERVIEW_CELL, fewest=_BANDS)
             self._chosen = self._cells(reader, StageClock())
         self.items = len(self._chosen.x)
         if self.items < _FEWEST_PATCHES:
@@ -98,36 +97,29 @@ class WholeSlide:
         self, engine: CheckedEngine, clock: StageClock, *, batch_size: int
     ) -> NDArray[Any]:
         """Return the same heatmap; threads read the overview, then patches while it computes."""
-        with self._opened() as reader:
+        # Threads end before the readers are closed: they read to the end of their batch.
+        with self._opened() as reader, read_ahead_threads(self._readers) as threads:
+            with clock.timed(Stage.TISSUE):
+                cells = self._cells_of(threads.map(partial(self._band, reader), self._bands))
             places = _batches(self.run_items, batch_size)
-            found: Future[Cells] = Future()
-
-            def read(part: range | Places) -> NDArray[np.uint8]:
-                if isinstance(part, range):
-                    return reader().read_overview_band(_OVERVIEW_CELL, part)
-                return self._batch(reader, found.result(), part, clock)
-
-            parts_read: list[range | Places] = [*self._bands, *places]
-            ahead = ReadAhead(read, parts_read, threads=self._readers)
-            # Closed before the readers: its threads read to the end of their batch.
-            with closing(iter(ahead)) as parts, ExitStack() as at_end:
-                # Else they would wait for cells that never come, where the overview is damaged.
-                at_end.callback(found.cancel)
-                with clock.timed(Stage.TISSUE):
-                    cells = self._cells_of(islice(parts, len(self._bands)))
-                found.set_result(cells)
-                pairs = zip(places, parts, strict=True)
-                return self._classify(engine, clock, cells, pairs, batch_size=batch_size)
+            batches = ReadAhead(
+                lambda each: self._batch(reader, cells, each, clock),
+                places,
+                threads=self._readers,
+                pool=threads,
+            )
+            pairs = zip(places, batches, strict=True)
+            return self._classify(engine, clock, cells, pairs, batch_size=batch_size)
 
     def _opened(self) -> OfThread[SlideReader]:
         return OfThread(lambda: SlideReader(self._file, DEFAULT_READING))
 
     def _cells(self, reader: OfThread[SlideReader], clock: StageClock) -> Cells:
         with clock.timed(Stage.TISSUE):
-            slide = reader()
-            return self._cells_of(
-                slide.read_overview_band(_OVERVIEW_CELL, rows) for rows in self._bands
-            )
+            return self._cells_of(self._band(reader, rows) for rows in self._bands)
+
+    def _band(self, reader: OfThread[SlideReader], rows: range) -> NDArray[np.uint8]:
+        return reader().read_overview_band(_OVERVIEW_CELL, rows)
 
     def _cells_of(self, bands: Iterable[NDArray[np.uint8]]) -> Cells:
         overview = np.concatenate(list(bands))

@@ -75,6 +75,30 @@ def test_torch_casts_the_weights_of_a_loaded_program_once(results):
     assert torch.float32 in {half._module.get_parameter(name).dtype for name in norms}
 
 
+@needs_bf16
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's own, while it decomposes
+@pytest.mark.parametrize("kind", ["decomposed", "64 bits"])
+def test_bf16_leaves_alone_what_torch_does_not_compute_in_it(kind, tmp_path):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(64, 2)
+    )
+    images = torch.rand(2, 3, 6, 6)
+    if kind == "64 bits":
+        network, images = network.double(), images.double()
+    program = trace_program(network.eval(), (images,))
+    if kind == "decomposed":
+        program = program.run_decompositions()
+    write_program(tmp_path / "model.pt2", program)
+    engine = load_foreign_engine(
+        EngineName.TORCH, tmp_path / "model.pt2", precision=Precision.BF16, threads=1
+    )
+    (found,) = engine.run((images.numpy(),))
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = program.module()(images)
+    np.testing.assert_array_equal(found, expected.float() if kind == "decomposed" else expected)
+
+
 REASONS = {
     EngineName.TENSORFLOW: "TensorFlow computes in the 32 bits that the SavedModel was saved with",
     EngineName.ONNXRUNTIME: "ONNX Runtime computes in f32 alone by CPUExecutionProvider",

@@ -54,7 +54,7 @@ def test_networks_are_as_large_as_the_papers_and_answer_with_probabilities(
 )
 def test_layers_make_less_of_a_rounding_than_as_they_are_drawn(case, shape, monkeypatch):
     images = np.random.default_rng(0).integers(0, 255, (8, *shape))
-    # Dark ones and bright ones, as they would differ by nothing but noise.
+    # Dark ones and bright ones: else they would differ by noise alone.
     images = (images * np.linspace(0.25, 1, 8).reshape(-1, *[1] * len(shape))).astype(np.uint8)
     offset = rounding(case, images)
     monkeypatch.setattr(networks, "_OFFSET", 0.0)

@@ -27,6 +27,7 @@ _EXAMPLES = 16
 _FEWEST_PATCHES = 2
 _OVERVIEW_CELL = Level0Pixels(32)
 _BANDS = 8
+"""Of the overview, at least, so that several readers share it."""
 
 
 class WholeSlide:
@@ -51,7 +52,7 @@ class WholeSlide:
         self._readers = readers
         with self._opened() as reader:
             self.size_l0 = reader().size_l0
-            # The same for any number of readers: where a band ends, rounding may differ.
+            # Not one for each reader: rounding may differ where a band ends, and so the cells.
             self._bands = reader().overview_bands(_OVERVIEW_CELL, fewest=_BANDS)
             self._chosen = self._cells(reader, StageClock())
         self.items = len(self._chosen.x)

@@ -18,7 +18,7 @@
     ├── EngineUnavailableError      an inference engine or its device is not here, or fails
     ├── UnexplainableError          a network cannot be explained by the chosen method
     ├── TrackingError               a record cannot be written or sent
-    ├── WorkerLostError             the process that worked on a slide was killed, again and again
+    ├── WorkerLostError             a process that worked on a slide was killed, or ended
     └── FailedSlidesError           more slides failed than ``fleet.max_failed_share`` allows
 
 The three parts are positional so that an error survives pickling out of a worker process.
@@ -116,7 +116,7 @@ class TrackingError(LamellaError):
 
 
 class WorkerLostError(LamellaError):
-    """The process that worked on a slide was killed, again and again."""
+    """A process that worked on a slide was killed, or ended."""
 
 
 class FailedSlidesError(LamellaError):

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from typing import Generic, Self, TypeVar
 
@@ -47,10 +47,11 @@ class ReadAhead(Generic[Key, Value]):
         return self._waited_s / total_s if total_s else 0.0
 
     def __iter__(self) -> Generator[Value, None, None]:
-        """Yield the values; closing the generator waits for what threads of its own are reading."""
+        """Yield the values; closing the generator waits for what threads are reading for it."""
         with ExitStack() as started:
             threads = self._pool or started.enter_context(read_ahead_threads(self._threads))
             waiting: deque[Future[Value]] = deque()
+            started.callback(_give_up, waiting)
             for key in self._keys:
                 waiting.append(threads.submit(self._read, key))
                 if len(waiting) > self._threads + 1:
@@ -65,6 +66,11 @@ class ReadAhead(Generic[Key, Value]):
         self._waited_s += given - asked
         yield ready
         self._worked_s += time.monotonic() - given
+
+
+def _give_up(waiting: Iterable[Future[Value]]) -> None:
+    """Wait for what is being read; what was not begun is not read any more."""
+    wait([value for value in waiting if not value.cancel()])
 
 
 def read_ahead_threads(number: int) -> ThreadPoolExecutor:

@@ -20,12 +20,12 @@ class RunTimes(CellValue):
     total_ms: float
     """Wall-clock time."""
     cpu_ms: float
-    """Time of all CPUs that the process took."""
+    """Time of all CPUs that the process took, and those that read for it."""
     joules: float | None = None
     """Energy, of the whole CPUs or the GPU; absent where no counter can be read, the run was too
     short for it (2 s on a GPU, 0.1 s on a CPU), or so long that a CPU's may have gone round."""
     stages: dict[Stage, StageTimes]
-    """Times of the stages; `overlapped`: of all threads together."""
+    """Times of the stages; `overlapped`: of all processes together."""
 
 
 class WorkloadRuns(CellValue):
@@ -64,7 +64,7 @@ class WorkloadMeasurement(CellValue):
     first_call_ms: float
     """Time of the first call, of one frame or patch."""
     peak_rss_mib: float
-    """Highest memory of the process."""
+    """Highest memory of the process, without those that read for it."""
     others_cpu_share: float
     """Share of the machine's CPUs, 0-1, that worked for other processes during the runs."""
     energy_source: str
@@ -89,7 +89,7 @@ class WorkloadCell(EngineCell):
     size: WorkloadSize
     """How large it is."""
     readers: int
-    """Threads that read patches in overlapped runs."""
+    """Processes that read patches in overlapped runs."""
     items: int
     """Frames or patches of the whole workload."""
     run_items: int

@@ -31,7 +31,7 @@ def _whole(run: RunTimes, factor: float) -> RunTimes:
     return run.model_copy(
         update={
             "total_ms": once_ms + (run.total_ms - once_ms) * factor,
-            # Tissue is found by one thread: what it takes is time of one CPU.
+            # As if one CPU found the tissue; those that read its overview together took more.
             "cpu_ms": once_ms + max(0.0, run.cpu_ms - once_ms) * factor,
             "joules": None,
             "stages": {

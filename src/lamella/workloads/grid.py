@@ -25,6 +25,10 @@ class Cells:
     x: NDArray[np.int64]
     y: NDArray[np.int64]
 
+    def corners_l0(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the top-left corners of chosen cells, ``(n, 2)`` ``(x, y)``."""
+        return np.stack([self.x[places], self.y[places]], axis=1)
+
     def place(
         self, places: NDArray[np.int64], patch_px: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

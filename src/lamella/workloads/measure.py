@@ -1,8 +1,10 @@
 """Run a workload on one engine, again and again."""
 
+import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +23,7 @@ from lamella.workloads.cell import Mode, RunTimes, WorkloadMeasurement, Workload
 from lamella.workloads.examples import Answers, compare_examples, reference_difference
 from lamella.workloads.labels import NOT_ASKED
 from lamella.workloads.settings import WorkloadSettings
-from lamella.workloads.slide import WholeSlide
+from lamella.workloads.slide import Run, WholeSlide
 from lamella.workloads.stages import StageClock
 from lamella.workloads.workload import Workload
 
@@ -29,8 +31,6 @@ _log = logging.getLogger(__name__)
 _MS_PER_S = 1e3
 _NS_PER_MS = 1e6
 _NS_PER_S = 1e9
-
-Run = Callable[..., NDArray[Any]]
 
 
 class _Fault(NamedTuple):
@@ -139,14 +139,11 @@ def _kinds(
         expected: The network's answers to the examples.
         results: The first result of all, or none yet: then it is put there.
     """
-    modes: dict[Mode, Run] = {Mode.SEQUENTIAL: workload.run}
-    if isinstance(workload, WholeSlide):
-        modes[Mode.OVERLAPPED] = workload.run_overlapped
-    runs: dict[Mode, list[RunTimes]] = {mode: [] for mode in modes}
-    faults: dict[Mode, list[_Fault]] = {mode: [] for mode in modes}
+    runs: dict[Mode, list[RunTimes]] = {}
+    faults: dict[Mode, list[_Fault]] = {}
     number_of_runs = settings.warmup + settings.iterations
-    for number in range(number_of_runs):
-        for mode, run in modes.items():
+    with _modes(workload, batch_size) as modes:
+        for number, (mode, run) in itertools.product(range(number_of_runs), modes.items()):
             times, result = timed(run, engine, batch_size, meter)
             _log.info(
                 "%s at batch %d: run %d of %d, %d to warm up, took %.1f s",
@@ -155,9 +152,9 @@ def _kinds(
             )
             if not results:
                 results.append(result)
-            faults[mode].append(_fault(workload, result, results[0], expected))
+            faults.setdefault(mode, []).append(_fault(workload, result, results[0], expected))
             if number >= settings.warmup:
-                runs[mode].append(times)
+                runs.setdefault(mode, []).append(times)
     return [
         WorkloadRuns(
             mode=mode,
@@ -169,8 +166,18 @@ def _kinds(
                 *(np.max(figures).item() for figures in zip(*faults[mode], strict=True))
             )._asdict(),
         )
-        for mode in modes
+        for mode in runs
     ]
+
+
+@contextmanager
+def _modes(workload: Workload, batch_size: int) -> Iterator[dict[Mode, Run]]:
+    """Give the ways that a workload is run in."""
+    if not isinstance(workload, WholeSlide):
+        yield {Mode.SEQUENTIAL: workload.run}
+        return
+    with workload.overlapped(batch_size) as overlapped:
+        yield {Mode.SEQUENTIAL: workload.run, Mode.OVERLAPPED: overlapped}
 
 
 def _fault(
@@ -195,6 +202,7 @@ def timed(
     cpu, wall = time.process_time_ns(), time.perf_counter_ns()
     result = run(engine, clock, batch_size=batch_size)
     wall, cpu = time.perf_counter_ns() - wall, time.process_time_ns() - cpu
+    cpu += clock.processes_cpu_ns
     times = RunTimes(
         total_ms=wall / _NS_PER_MS,
         cpu_ms=cpu / _NS_PER_MS,

@@ -39,7 +39,7 @@ class WorkloadSettings(Settings):
     """Of `wsi`, patches per call, each at least 1 and another one."""
 
     readers: int = Field(default=2, ge=1)
-    """Of `wsi`, threads that read the overview, and patches while the engine computes."""
+    """Of `wsi`, processes that read the overview, and patches while the engine computes."""
 
     run_items: int | None = Field(default=None, ge=1)
     """Frames or patches of a run, the first of the workload, as many as fill batches of all

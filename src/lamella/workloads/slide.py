@@ -1,6 +1,8 @@
 """The workload ``wsi``: a slide is classified by patches, from the file to the heatmap."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.datasets.read_ahead import OfThread, ReadAhead, read_ahead_threads
+from lamella.datasets.read_ahead import ReadAhead, read_ahead_threads
 from lamella.engines.engine import CheckedEngine, infer_filled
 from lamella.errors import StoreError
 from lamella.slides.reader import SlideReader
+from lamella.slides.reading_processes import ReadingProcesses
 from lamella.slides.settings import DEFAULT_READING
 from lamella.tissue.methods import distance_tissue
 from lamella.units import Level0Pixels
@@ -21,6 +24,9 @@ from lamella.workloads.stages import Stage, StageClock
 
 Places = NDArray[np.int64]
 """``(n,)`` places of patches among the chosen cells."""
+
+Run = Callable[..., NDArray[Any]]
+"""Takes an engine, a clock and a batch size, as ``WholeSlide.run`` does."""
 
 _EXAMPLES = 16
 # Of a single one the network would have no statistics.
@@ -36,7 +42,7 @@ class WholeSlide:
     Args:
         file: The slide; patches are read from level 0.
         patch_px: Edge length of a patch.
-        readers: Threads that read in ``run_overlapped``, each with a reader of its own.
+        readers: Processes that read in overlapped runs.
         run_items: Patches of a run, the first; None: all.
 
     Raises:
@@ -51,9 +57,9 @@ class WholeSlide:
         self._patch_px = patch_px
         self._readers = readers
         with self._opened() as reader:
-            self.size_l0 = reader().size_l0
+            self.size_l0 = reader.size_l0
             # Not one for each reader: rounding may differ where a band ends, and so the cells.
-            self._bands = reader().overview_bands(_OVERVIEW_CELL, fewest=_BANDS)
+            self._bands = reader.overview_bands(_OVERVIEW_CELL, fewest=_BANDS)
             self._chosen = self._cells(reader, StageClock())
         self.items = len(self._chosen.x)
         if self.items < _FEWEST_PATCHES:
@@ -94,33 +100,60 @@ class WholeSlide:
             pairs = zip(places, batches, strict=True)
             return self._classify(engine, clock, cells, pairs, batch_size=batch_size)
 
-    def run_overlapped(
-        self, engine: CheckedEngine, clock: StageClock, *, batch_size: int
+    @contextmanager
+    def overlapped(self, batch_size: int) -> Iterator[Run]:
+        """Start processes that read, and give what runs with them, in this batch size.
+
+        It returns the same heatmap as ``run``: they read the overview, then patches while the
+        engine computes.
+        """
+        processes = ReadingProcesses(
+            self._readers,
+            # Those that are read ahead, and the one that the engine has.
+            batches=self._readers + 2,
+            batch_size=batch_size,
+            patch_px=self._patch_px,
+        )
+        # One thread asks each process; threads end first, for they wait for what they asked.
+        with processes, read_ahead_threads(self._readers) as threads:
+            yield partial(self._run_overlapped, processes, threads)
+
+    def _run_overlapped(
+        self,
+        processes: ReadingProcesses,
+        threads: ThreadPoolExecutor,
+        engine: CheckedEngine,
+        clock: StageClock,
+        *,
+        batch_size: int,
     ) -> NDArray[Any]:
-        """Return the same heatmap; threads read the overview, then patches while it computes."""
-        # Threads end before the readers are closed: they read to the end of their batch.
-        with self._opened() as reader, read_ahead_threads(self._readers) as threads:
-            with clock.timed(Stage.TISSUE):
-                cells = self._cells_of(threads.map(partial(self._band, reader), self._bands))
-            places = _batches(self.run_items, batch_size)
-            batches = ReadAhead(
-                lambda each: self._batch(reader, cells, each, clock),
-                places,
-                threads=self._readers,
-                pool=threads,
-            )
-            pairs = zip(places, batches, strict=True)
-            return self._classify(engine, clock, cells, pairs, batch_size=batch_size)
-
-    def _opened(self) -> OfThread[SlideReader]:
-        return OfThread(lambda: SlideReader(self._file, DEFAULT_READING))
-
-    def _cells(self, reader: OfThread[SlideReader], clock: StageClock) -> Cells:
+        slide, before_ns = processes.opening(self._file), processes.cpu_ns
         with clock.timed(Stage.TISSUE):
-            return self._cells_of(self._band(reader, rows) for rows in self._bands)
+            band = partial(processes.read_overview_band, slide, _OVERVIEW_CELL)
+            cells = self._cells_of(threads.map(band, self._bands))
+        places = _batches(self.run_items, batch_size)
 
-    def _band(self, reader: OfThread[SlideReader], rows: range) -> NDArray[np.uint8]:
-        return reader().read_overview_band(_OVERVIEW_CELL, rows)
+        def read(number: int) -> NDArray[np.uint8]:
+            batch = processes.read_batch(slide, number, cells.corners_l0(places[number]))
+            clock.add(Stage.PATCH_GENERATOR, batch.times_ns)
+            return batch.patches
+
+        ahead = ReadAhead(read, range(len(places)), threads=self._readers, pool=threads)
+        # Closed where the engine fails: nothing is read any more when this returns.
+        with closing(iter(ahead)) as batches:
+            pairs = zip(places, batches, strict=True)
+            heatmap = self._classify(engine, clock, cells, pairs, batch_size=batch_size)
+        clock.processes_cpu_ns += processes.cpu_ns - before_ns
+        return heatmap
+
+    def _opened(self) -> SlideReader:
+        return SlideReader(self._file, DEFAULT_READING)
+
+    def _cells(self, reader: SlideReader, clock: StageClock) -> Cells:
+        with clock.timed(Stage.TISSUE):
+            return self._cells_of(
+                reader.read_overview_band(_OVERVIEW_CELL, rows) for rows in self._bands
+            )
 
     def _cells_of(self, bands: Iterable[NDArray[np.uint8]]) -> Cells:
         overview = np.concatenate(list(bands))
@@ -128,15 +161,14 @@ class WholeSlide:
         return tissue_cells(tissue, self.size_l0, self._patch_px)
 
     def _batch(
-        self, reader: OfThread[SlideReader], cells: Cells, places: Places, clock: StageClock
+        self, reader: SlideReader, cells: Cells, places: Places, clock: StageClock
     ) -> NDArray[np.uint8]:
         edge = self._patch_px
         with clock.timed(Stage.NN_INPUT):
             patches = np.empty((len(places), edge, edge, 3), dtype=np.uint8)
-        source = reader().source
-        for place, patch in zip(places, patches, strict=True):
+        for patch, (x, y) in zip(patches, cells.corners_l0(places).tolist(), strict=True):
             with clock.timed(Stage.PATCH_GENERATOR):
-                source.read_into(patch, int(cells.x[place]), int(cells.y[place]), 0)
+                reader.source.read_into(patch, x, y, 0)
         return patches
 
     def _classify(

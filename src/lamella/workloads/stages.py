@@ -36,10 +36,15 @@ class StageTimes(CellValue):
 
 
 class StageClock:
-    """Adds up the time of each stage, of several threads, too."""
+    """Adds up the time of each stage, of several threads, too.
+
+    Attributes:
+        processes_cpu_ns: CPU time of other processes that work for the run.
+    """
 
     def __init__(self) -> None:
         self._calls_ms: dict[Stage, list[float]] = {stage: [] for stage in Stage}
+        self.processes_cpu_ns = 0
 
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:
@@ -48,6 +53,10 @@ class StageClock:
         yield
         # Appending is atomic: threads need no lock.
         self._calls_ms[stage].append((time.perf_counter_ns() - began) / _NS_PER_MS)
+
+    def add(self, stage: Stage, calls_ns: Sequence[int]) -> None:
+        """Count calls of a stage that another process has timed."""
+        self._calls_ms[stage].extend(call / _NS_PER_MS for call in calls_ns)
 
     def times(self) -> dict[Stage, StageTimes]:
         """Return the times of the stages that were entered."""

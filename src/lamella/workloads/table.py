@@ -93,7 +93,7 @@ def overlap_cost(run: RunTimes, alone: Sequence[RunTimes], *, readers: int, cpus
     Args:
         run: An overlapped run.
         alone: Sequential runs, whose stages do not get in each other's way.
-        readers: Threads that read patches.
+        readers: Processes that read patches.
         cpus: CPUs of the machine.
 
     Returns:

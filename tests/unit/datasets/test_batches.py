@@ -1,12 +1,12 @@
 from contextlib import contextmanager
-from threading import Barrier
+from threading import Barrier, Event, Timer
 
 import numpy as np
 import pytest
 
 from lamella.datasets.batches import Schedule, evaluation_batches, training_batches
 from lamella.datasets.patches import PatchDataset
-from lamella.datasets.read_ahead import OfThread, ReadAhead
+from lamella.datasets.read_ahead import OfThread, ReadAhead, read_ahead_threads
 from lamella.datasets.settings import AugmentSettings, Sampling
 from lamella.datasets.targets import class_targets
 
@@ -92,6 +92,24 @@ def test_no_more_is_read_ahead_than_there_are_threads_and_one(threads):
     assert [next(values), next(values)] == ["0", "1"]
     assert len(asked) == 2 + threads + 1
     assert list(values) == [str(key) for key in range(2, 20)]
+
+
+def test_closing_waits_for_what_is_being_read_and_begins_nothing_more():
+    begun, done, go_on = [], [], Event()
+
+    def read(key: int) -> int:
+        begun.append(key)
+        assert key == 0 or go_on.wait(timeout=20)
+        done.append(key)
+        return key
+
+    with read_ahead_threads(1) as pool:
+        values = iter(ReadAhead(read, range(20), pool=pool))
+        assert next(values) == 0
+        Timer(0.2, go_on.set).start()
+        values.close()
+        assert begun == done == [0, 1]
+        assert pool.submit(int, "7").result() == 7
 
 
 def test_threads_read_at_the_same_time():

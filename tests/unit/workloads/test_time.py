@@ -3,22 +3,23 @@
 import itertools
 import json
 import re
-import time
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from lamella.benchmark.cell import read_cell
 from lamella.benchmark.energy import Counters, EnergyMeter
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
+from lamella.drawing.plan import SlideSpec
+from lamella.drawing.slide import draw_slide
 from lamella.engines.load import load_foreign_engine
 from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
 from lamella.errors import SlideUnreadableError, StoreError
 from lamella.export.description import ModelFormat, ModelInterface, TensorDescription
 from lamella.settings import Device
-from lamella.slides.reader import SlideReader
 from lamella.tracking.record import check_files, read_record
 from lamella.workloads.cell import (
     Mode,
@@ -178,7 +179,8 @@ def test_overlapped_heatmap_is_the_sequential_one_for_any_batch(folder, tmp_path
     asked = ~np.isnan(expected)
     assert asked.any(axis=2).sum() == slide.items > 10
     for batch_size in (1, 4, 1000):
-        found = slide.run_overlapped(engine, StageClock(), batch_size=batch_size)
+        with slide.overlapped(batch_size) as run:
+            found = run(engine, StageClock(), batch_size=batch_size)
         assert result_difference(found, expected) < 1e-5
     examples, answers = read_answers(folder / "reference.npz")
     np.testing.assert_allclose(engine.infer(examples), answers, atol=1e-4)
@@ -220,47 +222,29 @@ def test_slide_with_less_than_two_patches_of_tissue_is_refused(tmp_path):
         glass.paste((180, 40, 120), (128, 128, 256, 256))
 
 
-def test_readers_are_closed_after_their_threads_where_the_engine_fails(tmp_path, monkeypatch):
+def test_where_the_engine_fails_nothing_is_read_any_more_and_the_next_run_is_whole(tmp_path):
     path = tmp_path / "slide.png"
     Image.new("RGB", (1200, 900), (180, 40, 120)).save(path)
-    slide, after = WholeSlide(path, 64, readers=2), []
-
-    class Slow(SlideReader):
-        """Its source takes a while, and tells when it is read after it was closed."""
-
-        def __init__(self, *given):
-            super().__init__(*given)
-            read, close = self.source.read_into, self.source.close
-            closed = []
-
-            def read_into(*place):
-                time.sleep(0.02)
-                after.extend(closed)
-                read(*place)
-
-            self.source.read_into = read_into
-            self.source.close = lambda: (closed.append(True), close())
-
-    monkeypatch.setattr("lamella.workloads.slide.SlideReader", Slow)
-    with pytest.raises(AttributeError):
-        slide.run_overlapped(None, StageClock(), batch_size=4)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        slide.run_overlapped(Broken(), StageClock(), batch_size=4)
-    assert after == []
+    slide, sound = WholeSlide(path, 64, readers=2), Counting(Device.CPU)
+    expected = slide.run(sound, StageClock(), batch_size=4)
+    with slide.overlapped(4) as run:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            run(Broken(), StageClock(), batch_size=4)
+        assert result_difference(run(sound, StageClock(), batch_size=4), expected) == 0
 
 
-def test_where_the_overview_cannot_be_read_no_reader_waits_for_its_tissue(tmp_path, monkeypatch):
-    path = tmp_path / "slide.png"
-    Image.new("RGB", (1200, 900), (180, 40, 120)).save(path)
+def test_where_the_overview_cannot_be_read_nobody_waits_for_it(tmp_path):
+    path = tmp_path / "slide.tiff"
+    draw_slide(path, SlideSpec(width_um=400.0, height_um=300.0))
     slide = WholeSlide(path, 64, readers=3)
-
-    def fails(*_):
-        time.sleep(0.1)  # until another reader is at its patches
-        raise SlideUnreadableError("a tile is damaged", str(path), "Copy it again")
-
-    monkeypatch.setattr(SlideReader, "read_overview_band", fails)
-    with pytest.raises(SlideUnreadableError, match="a tile is damaged"):
-        slide.run_overlapped(None, StageClock(), batch_size=4)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        for level in tiff.series[0].levels:
+            page = level.pages[0]
+            for offset, n in zip(page.dataoffsets, page.databytecounts, strict=True):
+                tiff.filehandle.seek(offset + n // 2)
+                tiff.filehandle.write(bytes(n - n // 2))
+    with slide.overlapped(4) as run, pytest.raises(SlideUnreadableError, match="cannot be decoded"):
+        run(Counting(Device.CPU), StageClock(), batch_size=4)
 
 
 def test_every_batch_of_a_slide_is_full_on_a_gpu_and_the_heatmap_the_same(tmp_path):
@@ -269,8 +253,9 @@ def test_every_batch_of_a_slide_is_full_on_a_gpu_and_the_heatmap_the_same(tmp_pa
     slide, heatmaps = WholeSlide(path, 64, readers=2), []
     for device in (Device.CPU, Device.CUDA):
         counting = Counting(device)
-        for run in (slide.run, slide.run_overlapped):
-            heatmaps.append(run(counting, StageClock(), batch_size=32))
+        with slide.overlapped(32) as overlapped:
+            for run in (slide.run, overlapped):
+                heatmaps.append(run(counting, StageClock(), batch_size=32))
         assert slide.items % 32
         last = slide.items % 32 if device is Device.CPU else 32
         assert counting.lengths == [*[32] * (slide.items // 32), last] * 2

@@ -1,0 +1,136 @@
+"""Processes read a slide exactly as one reader does, and never outlive who started them."""
+
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from lamella.errors import SlideUnreadableError, WorkerLostError
+from lamella.slides.reader import SlideReader
+from lamella.slides.reading_processes import ReadingProcesses
+from lamella.slides.settings import DEFAULT_READING
+from lamella.units import Level0Pixels
+
+CELL = Level0Pixels(16)
+PX = 50
+CORNERS = np.array([[0, 0], [210, 70], [460, 300], [33, 280], [128, 64], [7, 9]])
+
+
+def processes(number: int = 2, batches: int = 4) -> ReadingProcesses:
+    return ReadingProcesses(number, batches=batches, batch_size=3, patch_px=PX)
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children()
+
+
+def test_they_read_what_one_reader_reads(slides, tmp_path: Path) -> None:
+    slides.pyramid(tmp_path / "a.tiff", slides.picture())
+    with (
+        SlideReader(tmp_path / "a.tiff", DEFAULT_READING) as reader,
+        processes() as several,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        opening = several.opening(tmp_path / "a.tiff")
+        bands = reader.overview_bands(CELL, fewest=5)
+        read_band = partial(several.read_overview_band, opening, CELL)
+        found = np.concatenate(list(threads.map(read_band, bands)))
+        assert np.array_equal(found, reader.read_overview(CELL))
+        parts = [CORNERS[:3], CORNERS[3:5], CORNERS[5:]]
+        batches = list(threads.map(partial(several.read_batch, opening), range(3), parts))
+        for batch, corners in zip(batches, parts, strict=True):
+            assert batch.patches.shape == (len(corners), PX, PX, 3)
+            assert len(batch.times_ns) == len(corners)
+            assert min(batch.times_ns) > 0
+            for patch, (x, y) in zip(batch.patches, corners, strict=True):
+                expected = np.empty_like(patch)
+                reader.source.read_into(expected, x, y, 0)
+                assert np.array_equal(patch, expected)
+        assert several.cpu_ns > 1e6
+    assert not children()
+
+
+def test_slide_is_opened_anew_where_another_opening_is_asked_for(slides, tmp_path: Path) -> None:
+    path = tmp_path / "a.tiff"
+    with processes(number=1) as one:
+        found = []
+        for pixels in (slides.picture(), 255 - slides.picture()):
+            slides.pyramid(tmp_path / "new.tiff", pixels)
+            (tmp_path / "new.tiff").replace(path)
+            opening = one.opening(path)
+            found += [one.read_batch(opening, n, CORNERS[:1]).patches.copy() for n in range(2)]
+        assert np.array_equal(found[0], slides.picture()[None, :PX, :PX])
+        assert np.array_equal(found[1], found[0])
+        assert np.array_equal(found[2], 255 - found[0])
+        opened = [file.path for file in children()[0].open_files()]
+        assert opened.count(str(path)) == 1
+        assert not [file for file in opened if "deleted" in file]
+
+
+def test_damaged_tile_is_told_and_the_process_goes_on(slides, tmp_path: Path) -> None:
+    tiles = slides.encoded_tiles(slides.picture())
+    tiles[0] = tiles[0][: len(tiles[0]) // 2]
+    slides.tiles(tmp_path / "a.tiff", tiles)
+    with processes(number=1) as one:
+        opening = one.opening(tmp_path / "a.tiff")
+        for _ in range(2):
+            with pytest.raises(SlideUnreadableError, match="column 0, row 0 of level 0"):
+                one.read_batch(opening, 0, CORNERS[:2])
+        assert one.read_batch(opening, 1, CORNERS[1:3]).patches.any()
+        with pytest.raises(SlideUnreadableError, match=r"missing\.tiff"):
+            one.read_batch(one.opening(tmp_path / "missing.tiff"), 0, CORNERS[:1])
+        assert one.read_batch(opening, 1, CORNERS[1:3]).patches.any()
+
+
+def test_process_that_is_killed_is_told_and_nothing_hangs(slides, tmp_path: Path) -> None:
+    slides.pyramid(tmp_path / "a.tiff", slides.picture())
+    with processes(number=1) as one:
+        opening = one.opening(tmp_path / "a.tiff")
+        one.read_batch(opening, 0, CORNERS[:1])
+        children()[0].kill()
+        for _ in range(2):
+            with pytest.raises(WorkerLostError, match="has ended") as raised:
+                one.read_batch(opening, 0, CORNERS[:1])
+            assert raised.value.where == str(tmp_path / "a.tiff")
+    assert not children()
+
+
+def test_they_end_with_whoever_started_them_however_that_ends(slides, tmp_path: Path) -> None:
+    slides.pyramid(tmp_path / "a.tiff", slides.picture())
+    program = (
+        "import psutil, sys, time\n"
+        "from pathlib import Path\n"
+        "from lamella.slides.reading_processes import ReadingProcesses\n"
+        "with ReadingProcesses(3, batches=1, batch_size=1, patch_px=8):\n"
+        "    print(*(child.pid for child in psutil.Process().children()), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    for how in (signal.SIGKILL, signal.SIGINT):
+        with subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as started:
+            assert started.stdout is not None
+            pids = [int(pid) for pid in started.stdout.readline().split()]
+            assert len(pids) == 3
+            started.send_signal(how)
+        until = time.monotonic() + 20
+        while any(map(psutil.pid_exists, pids)):
+            assert time.monotonic() < until, "a process still runs"
+            time.sleep(0.05)
+
+
+def test_nothing_stays_open(slides, tmp_path: Path) -> None:
+    slides.pyramid(tmp_path / "a.tiff", slides.picture())
+    before = psutil.Process().num_fds()
+    with processes() as several:
+        several.read_batch(several.opening(tmp_path / "a.tiff"), 0, CORNERS[:1])
+    # The memory has a descriptor of its own as long as there is an array of it.
+    del several
+    assert psutil.Process().num_fds() == before

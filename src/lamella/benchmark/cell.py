@@ -4,7 +4,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from lamella.benchmark.host import Host
 from lamella.benchmark.settings import BenchmarkCase, Scenario
@@ -129,9 +129,13 @@ class Measurement(CellValue):
     repeat_speedup: float
     """Median latency of calls with different patches over that of calls with one and the same."""
     batches: tuple[BatchResult, ...]
-    """The batch sizes."""
+    """The batch sizes, at least one."""
+    batch_failures: dict[int, str] = Field(default_factory=dict)
+    """Why the engine failed at other batch sizes, by their number."""
     scenarios: tuple[ScenarioResult, ...]
     """MLPerf's scenarios."""
+    scenario_failures: dict[Scenario, str] = Field(default_factory=dict)
+    """Why there is no figure of others."""
 
 
 class EngineCell(CellValue):

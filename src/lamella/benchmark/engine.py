@@ -101,6 +101,10 @@ def sentence(cell: BenchmarkCell) -> str:
         f"{batch.patches_per_s:.1f} patches/s at batch {batch.batch_size}"
         for batch in cell.measurement.batches
     )
+    speeds += "".join(
+        f", unavailable at batch {batch_size} ({reason})"
+        for batch_size, reason in cell.measurement.batch_failures.items()
+    )
     caution = "" if cell.comparable else " - not comparable"
     return f"{subject}{f' ({cell.reason})' if cell.reason else ''}, {speeds}{caution}"
 

@@ -1,20 +1,23 @@
 """Run one engine through everything that is measured of it."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lamella.benchmark.batch_sizes import measure_sizes
 from lamella.benchmark.cell import BatchResult, Measurement, ScenarioResult
-from lamella.benchmark.energy import EnergyMeter, find_meter
+from lamella.benchmark.energy import find_meter
 from lamella.benchmark.host import others_cpu_share, own_memory_mib, read_cpu_times
 from lamella.benchmark.loading import load_timed
 from lamella.benchmark.measure import Pool, Timer, measure_batch, measure_repeat
 from lamella.benchmark.nvml import own_gpu_memory_mib
 from lamella.benchmark.quantile import P90_QUERIES
-from lamella.benchmark.scenarios import planned_calls, stream_results
+from lamella.benchmark.scenarios import failed_scenarios, planned_calls, stream_results
 from lamella.benchmark.server import measure_server
 from lamella.benchmark.settings import BenchmarkSettings, Scenario
 from lamella.engines.engine import Engine
 from lamella.engines.load import load_engine
 from lamella.engines.settings import EngineName, Precision
+from lamella.errors import EngineUnavailableError
 from lamella.settings import Device
 
 
@@ -35,8 +38,8 @@ def measure_engine(
         settings: How often and with what is measured.
 
     Raises:
-        EngineUnavailableError: the library is not installed here, or has no such device or
-            precision.
+        EngineUnavailableError: the library is not installed here, has no such device or precision,
+            or fails at every batch size.
     """
     rss_before_mib = own_memory_mib("VmRSS")
     loaded = load_timed(
@@ -54,9 +57,21 @@ def measure_engine(
     engine = loaded.engine
     meter, energy_source = find_meter(settings.device)
     times_before = read_cpu_times()
-    batches = _batches(engine, pool, settings, meter)
-    repeat_speedup = _repeat(engine, pool, settings)
-    scenarios = _scenarios(engine, pool, settings, batches)
+    calls = planned_calls(settings)
+    batches, failures = measure_sizes(
+        calls,
+        lambda batch_size: measure_batch(
+            engine,
+            pool,
+            batch_size=batch_size,
+            warmup=settings.warmup,
+            iterations=calls[batch_size],
+            seeds=settings.seeds,
+            meter=meter,
+        ),
+    )
+    repeat_speedup = _repeat(engine, pool, settings, batches[0].batch_size)
+    scenarios, scenario_failures = _scenarios(engine, pool, settings, batches, failures)
     return Measurement(
         version=loaded.version,
         import_ms=loaded.import_ms,
@@ -69,43 +84,38 @@ def measure_engine(
         energy_source=energy_source,
         repeat_speedup=repeat_speedup,
         batches=batches,
+        batch_failures=failures,
         scenarios=scenarios,
+        scenario_failures=scenario_failures,
     )
 
 
-def _batches(
-    engine: Engine, pool: Pool, settings: BenchmarkSettings, meter: EnergyMeter | None
-) -> tuple[BatchResult, ...]:
-    return tuple(
-        measure_batch(
-            engine,
-            pool,
-            batch_size=batch_size,
-            warmup=settings.warmup,
-            iterations=iterations,
-            seeds=settings.seeds,
-            meter=meter,
-        )
-        for batch_size, iterations in planned_calls(settings).items()
-    )
-
-
-def _repeat(engine: Engine, pool: Pool, settings: BenchmarkSettings) -> float:
-    """Return the speed-up at the smallest batch size; an engine keeps answers at all or none."""
+def _repeat(engine: Engine, pool: Pool, settings: BenchmarkSettings, batch_size: int) -> float:
+    """Return the speed-up at one batch size; an engine keeps answers at all or none."""
     return measure_repeat(
         engine,
         pool,
-        batch_size=min(planned_calls(settings)),
+        batch_size=batch_size,
         calls=min(settings.iterations, P90_QUERIES),
         seeds=settings.seeds,
     )
 
 
 def _scenarios(
-    engine: Engine, pool: Pool, settings: BenchmarkSettings, batches: tuple[BatchResult, ...]
-) -> tuple[ScenarioResult, ...]:
-    results = stream_results(settings, batches)
-    if Scenario.SERVER in settings.scenarios:
+    engine: Engine,
+    pool: Pool,
+    settings: BenchmarkSettings,
+    batches: Sequence[BatchResult],
+    batch_failures: Mapping[int, str],
+) -> tuple[tuple[ScenarioResult, ...], dict[Scenario, str]]:
+    """Return the scenarios, and why some have no figure."""
+    failures = failed_scenarios(settings.scenarios, settings.batch_sizes, batch_failures)
+    possible = [scenario for scenario in settings.scenarios if scenario not in failures]
+    results = stream_results(settings.model_copy(update={"scenarios": possible}), batches)
+    if Scenario.SERVER in possible:
         single = next(batch for batch in batches if batch.batch_size == 1)
-        results.append(measure_server(Timer(engine, pool), settings, single))
-    return tuple(results)
+        try:
+            results.append(measure_server(Timer(engine, pool), settings, single))
+        except EngineUnavailableError as error:
+            failures[Scenario.SERVER] = error.what
+    return tuple(results), failures

@@ -23,6 +23,29 @@ def planned_calls(settings: BenchmarkSettings) -> dict[int, int]:
     return dict(sorted(calls.items()))
 
 
+def failed_scenarios(
+    scenarios: Sequence[Scenario], batch_sizes: Sequence[int], failures: Mapping[int, str]
+) -> dict[Scenario, str]:
+    """Return why scenarios have no figure: the engine failed at all batch sizes that they need.
+
+    Args:
+        scenarios: Those that are asked for.
+        batch_sizes: Of these `offline` needs any one.
+        failures: Why the engine failed at a batch size, by its number.
+    """
+    needed = {
+        Scenario.SINGLE_STREAM: (1,),
+        Scenario.MULTI_STREAM: (MULTI_STREAM_PATCHES,),
+        Scenario.OFFLINE: batch_sizes,
+        Scenario.SERVER: (1,),
+    }
+    return {
+        scenario: failures[needed[scenario][0]]
+        for scenario in scenarios
+        if set(needed[scenario]) <= set(failures)
+    }
+
+
 def stream_results(
     settings: BenchmarkSettings, batches: Sequence[BatchResult]
 ) -> list[ScenarioResult]:
@@ -30,13 +53,15 @@ def stream_results(
 
     Args:
         settings: The scenarios that are asked for.
-        batches: What was measured of the planned batch sizes.
+        batches: What was measured of the planned batch sizes, those that the scenarios need.
     """
     of_size = {batch.batch_size: batch for batch in batches}
     results = {
         Scenario.SINGLE_STREAM: lambda: _single_stream(of_size),
         Scenario.MULTI_STREAM: lambda: _multi_stream(of_size),
-        Scenario.OFFLINE: lambda: _offline([of_size[size] for size in settings.batch_sizes]),
+        Scenario.OFFLINE: lambda: _offline(
+            [of_size[size] for size in settings.batch_sizes if size in of_size]
+        ),
     }
     return [results[scenario]() for scenario in settings.scenarios if scenario in results]
 

@@ -14,6 +14,7 @@ from lamella.benchmark.cell import (
 )
 from lamella.benchmark.track import track_tables
 from lamella.engines.settings import EngineName, Precision
+from lamella.engines.verdict import Verdict
 from lamella.stores.tables import write_table, written
 from lamella.tracking.settings import TrackingSettings
 
@@ -61,10 +62,10 @@ COLUMNS = (
     "gpu",
     "driver",
 )
-"""Columns of ``summary.tsv``: one row a case, engine, precision and batch size; one row where they
-are unavailable. ``speed_against_torch`` is the engine's throughput over that of torch in f32 with
-the same case, model, device, threads, batch size and models of CPU and GPU; empty without such a
-row."""
+"""Columns of ``summary.tsv``: one row a case, engine, precision and batch size; one row where an
+engine is unavailable. ``speed_against_torch`` is the engine's throughput over that of torch in f32
+with the same case, model, device, threads, batch size and models of CPU and GPU; empty without such
+a row."""
 
 SCENARIO_COLUMNS = (
     "case",
@@ -136,6 +137,8 @@ def summarise_cells(cells: Sequence[BenchmarkCell]) -> list[dict[str, object]]:
         for batch in cell.measurement.batches:
             speed = torch.get(_peer(cell, batch))
             rows.append(_row(cell, cell.measurement, batch, speed))
+        for batch_size, reason in cell.measurement.batch_failures.items():
+            rows.append({**_shared(cell), "batch_size": batch_size, **unavailable(reason)})
     return rows
 
 
@@ -147,6 +150,8 @@ def scenario_rows(cells: Sequence[BenchmarkCell]) -> list[dict[str, object]]:
             rows.append(_shared(cell))
             continue
         rows += [_scenario(cell, cell.measurement, each) for each in cell.measurement.scenarios]
+        for scenario, reason in cell.measurement.scenario_failures.items():
+            rows.append({**_shared(cell), "scenario": scenario, **unavailable(reason)})
     return rows
 
 
@@ -182,6 +187,11 @@ def engine_columns(cell: EngineCell) -> dict[str, object]:
         "gpu": cell.host.get("gpu"),
         "driver": cell.host.get("driver"),
     }
+
+
+def unavailable(reason: str) -> dict[str, object]:
+    """Return what a row says of a part that the engine failed at."""
+    return {"verdict": Verdict.UNAVAILABLE, "reason": reason}
 
 
 def _shared(cell: BenchmarkCell) -> dict[str, object]:

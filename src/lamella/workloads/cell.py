@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from lamella.benchmark.cell import CellValue, EngineCell
 from lamella.workloads.settings import WorkloadSize
 from lamella.workloads.stages import Stage, StageTimes
@@ -76,7 +78,9 @@ class WorkloadMeasurement(CellValue):
     """Share of the pixels, or patches, of the examples with the network's class; the lowest one of
     all batch sizes."""
     kinds: tuple[WorkloadRuns, ...]
-    """The runs."""
+    """The runs, of at least one batch size."""
+    batch_failures: dict[int, str] = Field(default_factory=dict)
+    """Why the engine failed at other batch sizes, by their number."""
 
 
 class WorkloadCell(EngineCell):

@@ -20,26 +20,19 @@ def example_places(items: int, most: int) -> NDArray[np.int64]:
 
 
 def compare_examples(
-    engine: CheckedEngine, answers: Answers, batch_sizes: Sequence[int]
+    engine: CheckedEngine, answers: Answers, batch_size: int
 ) -> tuple[float, float]:
     """Return how far an engine's answers to the examples are from the network's.
 
     Args:
         engine: A loaded engine.
         answers: Examples with the network's answers.
-        batch_sizes: Examples per call, one size after another.
+        batch_size: Examples per call.
 
     Returns:
-        The largest difference of a probability at any of the sizes, NaN where an answer is NaN; and
-        the lowest share of equal classes at one of them.
+        The largest difference of a probability, NaN where an answer is NaN; and the share of equal
+        classes.
     """
-    found = [_compared(engine, answers, size) for size in batch_sizes]
-    differences, agreements = zip(*found, strict=True)
-    # Not Python's own maximum, which may lose a NaN.
-    return float(np.max(differences)), float(np.min(agreements))
-
-
-def _compared(engine: CheckedEngine, answers: Answers, batch_size: int) -> tuple[float, float]:
     examples, expected = answers
     differences, agreements = [], []
     # Call by call, for answers to volumes are large.
@@ -47,6 +40,7 @@ def _compared(engine: CheckedEngine, answers: Answers, batch_size: int) -> tuple
         (found,), wanted = engine.run((examples[rows],)), expected[rows]
         differences.append(largest_difference(found, wanted))
         agreements.append(np.mean(found.argmax(axis=-1) == wanted.argmax(axis=-1)))
+    # Not Python's own maximum, which may lose a NaN.
     return float(np.max(differences)), float(np.mean(agreements))
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lamella.benchmark.batch_sizes import measure_sizes
 from lamella.benchmark.energy import EnergyMeter, find_meter, joules_since, read_joules
 from lamella.benchmark.host import others_cpu_share, own_memory_mib, read_cpu_times
 from lamella.benchmark.loading import load_timed
@@ -41,6 +42,14 @@ class _Fault(NamedTuple):
     result_difference: float
 
 
+class _OfSize(NamedTuple):
+    """What was measured at one batch size, as in ``WorkloadMeasurement``."""
+
+    difference: float
+    label_agreement: float
+    kinds: list[WorkloadRuns]
+
+
 def measure_workload(
     workload: Workload,
     name: EngineName,
@@ -65,7 +74,8 @@ def measure_workload(
         settings: How often it is run.
 
     Raises:
-        EngineUnavailableError: the engine is not available, or cannot load the model.
+        EngineUnavailableError: the engine is not available, cannot load the model, or fails at
+            every batch size.
     """
     loaded = load_timed(
         name,
@@ -85,20 +95,20 @@ def measure_workload(
     begun = time.perf_counter()
     engine.run((examples[:1],))
     first_call_ms = (time.perf_counter() - begun) * _MS_PER_S
-    # No run has more at once.
-    at_once = [min(size, workload.run_items) for size in _batch_sizes(workload, settings)]
-    difference, agreement = compare_examples(engine, answers, at_once)
     meter, energy_source = find_meter(benchmark.device)
     before = read_cpu_times()
     # All runs at all batch sizes are held against the first one.
     results: list[NDArray[Any]] = []
-    kinds = [
-        kind
-        for batch_size in _batch_sizes(workload, settings)
-        for kind in _kinds(
+
+    def measure(batch_size: int) -> _OfSize:
+        # No run has more at once.
+        compared = compare_examples(engine, answers, min(batch_size, workload.run_items))
+        kinds = _kinds(
             workload, engine, batch_size, settings, meter=meter, expected=expected, results=results
         )
-    ]
+        return _OfSize(*compared, kinds)
+
+    sizes, failures = measure_sizes(_batch_sizes(workload, settings), measure)
     return WorkloadMeasurement(
         version=loaded.version,
         import_ms=loaded.import_ms,
@@ -108,9 +118,11 @@ def measure_workload(
         peak_rss_mib=own_memory_mib("VmHWM"),
         others_cpu_share=others_cpu_share(before, read_cpu_times()),
         energy_source=energy_source,
-        max_abs_difference=difference,
-        label_agreement=agreement,
-        kinds=tuple(kinds),
+        # Not Python's own maximum, which may lose a NaN.
+        max_abs_difference=float(np.max([size.difference for size in sizes])),
+        label_agreement=min(size.label_agreement for size in sizes),
+        kinds=tuple(kind for size in sizes for kind in size.kinds),
+        batch_failures=failures,
     )
 
 

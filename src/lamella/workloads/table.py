@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Sequence
 
-from lamella.benchmark.summarise import engine_columns
+from lamella.benchmark.summarise import engine_columns, unavailable
 from lamella.engines.settings import EngineName, Precision
 from lamella.stores.tables import written
 from lamella.workloads.cell import Mode, RunTimes, WorkloadCell, WorkloadMeasurement, WorkloadRuns
@@ -54,10 +54,10 @@ COLUMNS = (
     "gpu",
     "driver",
 )
-"""One row a case, engine, precision, batch size and mode; one row for an engine that is
-unavailable. ``speed_against_torch`` is the engine's items per second over those of torch in f32
-with the same case, size, items of a run, source, device, threads, readers, batch size, mode and
-models of CPU and GPU; empty where torch has no such row."""
+"""One row a case, engine, precision, batch size and mode; one row for an engine, or a batch size of
+it, that is unavailable. ``speed_against_torch`` is the engine's items per second over those of
+torch in f32 with the same case, size, items of a run, source, device, threads, readers, batch size,
+mode and models of CPU and GPU; empty where torch has no such row."""
 
 _MS_PER_S = 1e3
 
@@ -78,6 +78,9 @@ def workload_rows(cells: Sequence[WorkloadCell]) -> list[dict[str, object]]:
             rows.append(_shared(cell))
         for kind in whole_runs(cell):
             rows.append(_row(cell, kind, torch.get(_peer(cell, kind))))
+        failures = {} if cell.measurement is None else cell.measurement.batch_failures
+        for batch_size, reason in failures.items():
+            rows.append({**_shared(cell), "batch_size": batch_size, **unavailable(reason)})
     return rows
 
 

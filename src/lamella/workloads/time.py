@@ -113,6 +113,10 @@ def sentence(cell: WorkloadCell) -> str:
         f" at batch {kind.batch_size}"
         for kind in whole_runs(cell)
     )
+    totals += "".join(
+        f", unavailable at batch {batch_size} ({reason})"
+        for batch_size, reason in cell.measurement.batch_failures.items()
+    )
     reason = f" ({cell.reason})" if cell.reason else ""
     how = " extrapolated" if cell.extrapolated else ""
     return f"{subject}{reason},{how} {totals}"

@@ -21,7 +21,7 @@ from lamella.engines.settings import (
     Precision,
 )
 from lamella.engines.verdict import COLUMNS, Verdict
-from lamella.errors import StoreError
+from lamella.errors import EngineUnavailableError, StoreError
 from lamella.patches.index import read_index, write_index
 from lamella.settings import Device
 from lamella.stores.tables import read_table, write_table
@@ -183,18 +183,67 @@ def test_an_unavailable_engine_is_recorded_with_its_reason(measure):
     assert record.params["verdict"] == "unavailable"
 
 
-def test_an_engine_that_fails_at_a_batch_size_is_recorded_with_its_reason(measure, monkeypatch):
+@pytest.fixture
+def limit_openvino(monkeypatch):
+    """Have OpenVINO fail at batches that are not among the given sizes."""
     right = OpenVinoEngine._run
 
-    def limited(self, inputs):
-        if len(inputs[0]) > 1:
-            raise RuntimeError("no room")
-        return right(self, inputs)
+    def limit(*sizes):
+        def limited(self, inputs):
+            if len(inputs[0]) not in sizes:
+                raise RuntimeError("no room")
+            return right(self, inputs)
 
-    monkeypatch.setattr(OpenVinoEngine, "_run", limited)
+        monkeypatch.setattr(OpenVinoEngine, "_run", limited)
+
+    return limit
+
+
+def test_an_engine_that_fails_at_every_batch_size_is_recorded_with_its_reason(
+    measure, limit_openvino
+):
+    limit_openvino()
     cell, _, _ = measure(EngineName.OPENVINO)
-    assert cell.verdict is Verdict.UNAVAILABLE
-    assert cell.reason == "it failed while it computed 3 at once (no room)"
+    assert (cell.verdict, cell.measurement) == (Verdict.UNAVAILABLE, None)
+    assert cell.reason == "it failed while it computed 1 at once (no room)"
+
+
+def test_a_batch_size_that_an_engine_fails_at_does_not_take_the_others_with_it(
+    measure, limit_openvino
+):
+    limit_openvino(1, 4)
+    cell, stored, record = measure(
+        EngineName.OPENVINO, batch_sizes=(1, 3, 4), scenarios=tuple(Scenario), tail_queries=20
+    )
+    assert (cell.verdict, cell.reason) == (Verdict.VALID, "")
+    assert [batch.batch_size for batch in cell.measurement.batches] == [1, 4]
+    reasons = {n: f"it failed while it computed {n} at once (no room)" for n in (3, 8)}
+    assert cell.measurement.batch_failures == reasons
+    assert stored["measurement"]["batch_failures"]["3"] == reasons[3]
+    scenarios = [result.scenario for result in cell.measurement.scenarios]
+    assert scenarios == [Scenario.SINGLE_STREAM, Scenario.OFFLINE, Scenario.SERVER]
+    assert cell.measurement.scenario_failures == {Scenario.MULTI_STREAM: reasons[8]}
+    assert f"unavailable at batch 3 ({reasons[3]})" in sentence(cell)
+    metrics = {metric.key for metric in record.metrics}
+    assert "batch_4/patches_per_s" in metrics
+    assert not [key for key in metrics if key.startswith(("batch_3", "multi_stream"))]
+
+
+def test_scenarios_of_single_patches_need_them(measure, limit_openvino):
+    limit_openvino(3)
+    cell, _, _ = measure(EngineName.OPENVINO, scenarios=tuple(Scenario), tail_queries=20)
+    assert [result.scenario for result in cell.measurement.scenarios] == [Scenario.OFFLINE]
+    assert set(cell.measurement.scenario_failures) == set(Scenario) - {Scenario.OFFLINE}
+
+
+def test_a_server_that_fails_under_load_leaves_the_other_scenarios(measure, monkeypatch):
+    def fail(*_):
+        raise EngineUnavailableError("it failed", "openvino", "Choose another engine")
+
+    monkeypatch.setattr("lamella.benchmark.run.measure_server", fail)
+    cell, _, _ = measure(EngineName.OPENVINO, scenarios=tuple(Scenario), tail_queries=20)
+    assert cell.measurement.scenario_failures == {Scenario.SERVER: "it failed"}
+    assert len(cell.measurement.scenarios) == 3
 
 
 def test_the_measurement_is_tracked_with_the_file(measure, tmp_path):

@@ -203,6 +203,26 @@ def test_an_unavailable_engine_has_a_row_that_says_why(summarise):
     assert row["patches_per_s"] == ""
 
 
+def test_a_part_that_an_engine_failed_at_has_a_row_that_says_why(summarise, tmp_path):
+    cell = cell_of(EngineName.OPENVINO, {1: 20.0})
+    failed = {
+        "batch_failures": {64: "no room"},
+        "scenario_failures": {Scenario.MULTI_STREAM: "no room"},
+    }
+    rows = summarise(
+        cell.model_copy(update={"measurement": cell.measurement.model_copy(update=failed)})
+    )
+    assert [(row["batch_size"], row["verdict"], row["reason"]) for row in rows] == [
+        ("1", "valid", ""),
+        ("64", "unavailable", "no room"),
+    ]
+    assert rows[1]["patches_per_s"] == rows[1]["speed_against_torch"] == ""
+    row = read_table(tmp_path / "scenarios.tsv")[-1]
+    assert (row["scenario"], row["verdict"], row["reason"], row["value"]) == (
+        *("multi_stream", "unavailable", "no room", ""),
+    )
+
+
 def test_what_is_invalid_or_not_comparable_says_so_in_its_row(summarise):
     [row] = summarise(
         cell_of(

@@ -176,6 +176,18 @@ def test_every_batch_size_and_mode_has_a_row_and_an_absent_engine_one_with_the_r
     assert rows[3]["total_ms_mean"] == ""
 
 
+def test_a_batch_size_that_an_engine_failed_at_has_a_row_that_says_why(summarised):
+    failed = TORCH.measurement.model_copy(update={"batch_failures": {16: "no room"}})
+    found = summarised(TORCH.model_copy(update={"measurement": failed}), OPENVINO)
+    assert [(row["engine"], row["batch_size"], row["verdict"]) for row in found["rows"]] == [
+        ("torch", "1", "valid"),
+        ("torch", "1", "valid"),
+        ("torch", "16", "unavailable"),
+        ("openvino", "1", "invalid"),
+    ]
+    assert "| torch, batch 16 | – | – | – | **unavailable**: no room |" in found["tables"]
+
+
 def test_a_row_holds_the_figures_of_all_runs(summarised):
     row = summarised(TORCH)["rows"][0]
     assert tuple(row) == COLUMNS

@@ -1,0 +1,39 @@
+"""Several batch sizes are measured, of which an engine may fail at some."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from lamella.errors import EngineUnavailableError
+
+_log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+def measure_sizes(
+    batch_sizes: Iterable[int], measure: Callable[[int], Result]
+) -> tuple[tuple[Result, ...], dict[int, str]]:
+    """Measure every batch size; one that the engine fails at does not take the others with it.
+
+    Args:
+        batch_sizes: Patches per call.
+        measure: Measures one of them.
+
+    Returns:
+        What was measured, and why a batch size could not be, by its number.
+
+    Raises:
+        EngineUnavailableError: the engine fails at all of them.
+    """
+    results: list[Result] = []
+    failures: dict[int, EngineUnavailableError] = {}
+    for batch_size in batch_sizes:
+        try:
+            results.append(measure(batch_size))
+        except EngineUnavailableError as error:
+            failures[batch_size] = error
+            _log.warning("batch %d cannot be measured: %s", batch_size, error.what)
+    if not results:
+        raise next(iter(failures.values()))
+    return tuple(results), {batch_size: error.what for batch_size, error in failures.items()}

@@ -243,6 +243,27 @@ def test_a_precision_that_is_not_valid_stands_beside_the_valid_one_with_its_reas
     assert "differs by 0.3, limit 0.05" in text
 
 
+def test_gpu_memory_has_a_column_where_there_is_any(small_run):
+    assert "GPU memory" not in Page(built(small_run)).text
+    table = small_run.inputs.benchmark
+    rows = read_table(table)
+    rows[0]["gpu_memory_mib"] = "2345.678"
+    write_table(table, list(rows[0]), rows)
+    text = " ".join(Page(built(small_run)).text.split())
+    assert "Host memory, peak MiB GPU memory, MiB" in text
+    assert " 2346 " in text
+
+
+def test_a_batch_size_that_an_engine_failed_at_is_named_with_the_reason(small_run):
+    table = small_run.inputs.benchmark
+    rows = read_table(table)
+    failed = {"verdict": "unavailable", "reason": "no room", "batch_size": "64"}
+    rows.append(dict.fromkeys(rows[0], "") | {"engine": "torch", **failed})
+    write_table(table, list(rows[0]), rows)
+    text = " ".join(Page(built(small_run)).text.split())
+    assert "torch unavailable not comparable 64 no room" in text
+
+
 def test_scenarios_are_shown_one_by_one_with_the_best_engine_first(small_run):
     rows = scenario_section(small_run.inputs.scenarios)
     assert [(row.cells["scenario"], row.cells["engine"], row.text) for row in rows] == [

@@ -23,6 +23,7 @@ from lamella.settings import Device
 from lamella.tracking.record import check_files, read_record
 from lamella.workloads.cell import (
     Mode,
+    RunTimes,
     WorkloadCell,
     WorkloadMeasurement,
     WorkloadRuns,
@@ -33,7 +34,7 @@ from lamella.workloads.extrapolate import whole_runs
 from lamella.workloads.inputs import open_input, prepare_workload
 from lamella.workloads.judge import broken_rules, judge_workload
 from lamella.workloads.labels import NOT_ASKED
-from lamella.workloads.measure import result_difference
+from lamella.workloads.measure import result_difference, with_told_energy
 from lamella.workloads.settings import WorkloadSettings
 from lamella.workloads.sizes import SIZES, Sizes
 from lamella.workloads.slide import WholeSlide
@@ -130,6 +131,15 @@ def test_energy_is_that_of_each_run(folder, tmp_path, tiny, monkeypatch):
         vars(meter).update(limits)
         measured = timed(folder, EngineName.ONNXRUNTIME, tmp_path / "cell.json").measurement
         assert {run.joules for kind in measured.kinds for run in kind.runs} == {None}
+
+
+@pytest.mark.parametrize(("seconds", "told"), [([1.0] * 4, True), ([1.0, 0.8, 1.2], False)])
+def test_energy_of_short_runs_is_told_where_there_are_many(seconds, told):
+    counters = Counters("a counter", {"": 2**63}, lambda: {"": 0}, shortest_s=2.0)
+    runs = [RunTimes(total_ms=1e3 * each, cpu_ms=1.0, joules=3.0, stages={}) for each in seconds]
+    found = with_told_energy(runs, EnergyMeter(counters))
+    assert [run.joules for run in found] == [3.0 if told else None] * len(seconds)
+    assert [run.total_ms for run in found] == [run.total_ms for run in runs]
 
 
 def test_engine_that_is_not_available_says_why_and_the_run_goes_on(folder, tmp_path, tiny):

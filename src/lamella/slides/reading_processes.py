@@ -51,7 +51,7 @@ class ReadingProcesses:
         patch_px: Edge length of a patch.
 
     Raises:
-        WorkerLostError: by whatever asks a process that has ended.
+        WorkerLostError: by the ``with``, or whatever asks, where a process has ended.
     """
 
     def __init__(self, number: int, *, batches: int, batch_size: int, patch_px: int) -> None:
@@ -59,6 +59,7 @@ class ReadingProcesses:
         self._shape = (batches, batch_size, patch_px, patch_px, 3)
         self._idle: SimpleQueue[Connection] = SimpleQueue()
         self._openings = itertools.count()
+        # A list, for appending to it is atomic.
         self._cpu_ns: list[int] = []
 
     def __enter__(self) -> Self:
@@ -68,10 +69,16 @@ class ReadingProcesses:
             try:
                 os.ftruncate(memory, math.prod(self._shape))
                 self._batches = shared_batches(memory, self._shape)
-                for _ in range(self._number):
-                    self._idle.put(started.enter_context(_started(memory, self._shape)))
+                processes = [
+                    started.enter_context(_started(memory, self._shape))
+                    for _ in range(self._number)
+                ]
             finally:
                 os.close(memory)
+            for process in processes:
+                with _told_where_it_ended("slide reader"):
+                    process.recv()
+                self._idle.put(process)
             self._started = started.pop_all()
         return self
 
@@ -105,7 +112,11 @@ class ReadingProcesses:
 
         Raises:
             SlideUnreadableError: a patch cannot be decoded.
+            ValueError: these are more than a batch.
         """
+        if len(corners_l0) > self._batches.shape[1]:
+            most = self._batches.shape[1]
+            raise ValueError(f"{len(corners_l0)} patches are no batch of at most {most}")
         batch = number % len(self._batches)
         times_ns = self._ask(opening, "read_batch", batch, corners_l0)
         return ReadBatch(self._batches[batch, : len(corners_l0)], times_ns)
@@ -113,14 +124,9 @@ class ReadingProcesses:
     def _ask(self, opening: Opening, what: str, *given: object) -> Any:
         process = self._idle.get()
         try:
-            process.send(methodcaller(what, opening, *given))
-            answer, cpu_ns = process.recv()
-        except (EOFError, ConnectionError) as error:
-            raise WorkerLostError(
-                "a process that read it has ended",
-                str(opening.file),
-                "Look above for its last words; killed it has none, mostly for want of memory",
-            ) from error
+            with _told_where_it_ended(str(opening.file)):
+                process.send(methodcaller(what, opening, *given))
+                answer, cpu_ns = process.recv()
         finally:
             self._idle.put(process)
         self._cpu_ns.append(cpu_ns)
@@ -130,15 +136,37 @@ class ReadingProcesses:
 
 
 @contextmanager
+def _told_where_it_ended(where: str) -> Iterator[None]:
+    try:
+        yield
+    # Of a message that breaks off the system tells an error of its own.
+    except (EOFError, OSError) as error:
+        raise WorkerLostError(
+            "a process that reads slides has ended",
+            where,
+            "Its own error stands above; without one it was killed, mostly as memory ran out",
+        ) from error
+
+
+@contextmanager
 def _started(memory: int, shape: tuple[int, ...]) -> Iterator[Connection]:
-    """Start a process, and end it by closing the connection to it."""
+    """Start a process, and kill it in the end: it only reads."""
     ours, theirs = Pipe()
     handed = (theirs.fileno(), memory)
-    program = [sys.executable, "-m", reading_server.__name__, *map(str, (*handed, *shape))]
-    with theirs:
-        process = subprocess.Popen(program, stdin=subprocess.DEVNULL, pass_fds=handed)
-    try:
-        yield ours
-    finally:
-        ours.close()
-        process.wait()
+    # Without the current folder, where a module may have the name of one of Python's.
+    program = [sys.executable, "-P", "-m", reading_server.__name__]
+    with ours:
+        with theirs:
+            process = subprocess.Popen(
+                [*program, *map(str, (*handed, *shape))],
+                stdin=subprocess.DEVNULL,
+                pass_fds=handed,
+                # A terminal sends Ctrl-C to its own group; this process ends with who asks it.
+                process_group=0,
+            )
+        try:
+            yield ours
+        finally:
+            process.kill()
+            # Its time counts from now on among that of this process's children.
+            process.wait()

@@ -6,10 +6,10 @@ share, and with the lengths of that memory.
 
 import math
 import mmap
-import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,9 @@ from lamella.errors import LamellaError
 from lamella.slides.reader import SlideReader
 from lamella.slides.settings import DEFAULT_READING
 from lamella.units import Level0Pixels
+
+READY = "ready"
+"""What a process says when it can be asked."""
 
 
 class Opening(NamedTuple):
@@ -60,7 +63,8 @@ class SlideServer:
         """
         source = self._reader(opening).source
         times_ns = []
-        for patch, (x, y) in zip(self._batches[batch], corners_l0.tolist(), strict=False):
+        patches = self._batches[batch, : len(corners_l0)]
+        for patch, (x, y) in zip(patches, corners_l0.tolist(), strict=True):
             began_ns = time.perf_counter_ns()
             source.read_into(patch, x, y, 0)
             times_ns.append(time.perf_counter_ns() - began_ns)
@@ -86,17 +90,14 @@ def shared_batches(descriptor: int, shape: tuple[int, ...]) -> NDArray[np.uint8]
 
 
 def main() -> None:
-    """Answer requests until the connection is closed."""
-    # A terminal sends Ctrl-C to this process, too; it ends when nobody can ask any more.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Say that it is ready, and answer requests until nobody is there to ask."""
     connection, memory, *shape = map(int, sys.argv[1:])
-    server, last_ns = SlideServer(shared_batches(memory, tuple(shape))), 0
-    with Connection(connection) as asked:
+    server = SlideServer(shared_batches(memory, tuple(shape)))
+    with Connection(connection) as asked, suppress(EOFError, ConnectionError):
+        asked.send(READY)
+        last_ns = time.process_time_ns()
         while True:
-            try:
-                request: Request = asked.recv()
-            except EOFError:
-                return
+            request: Request = asked.recv()
             try:
                 answer = request(server)
             except LamellaError as error:

@@ -31,7 +31,8 @@ def _whole(run: RunTimes, factor: float) -> RunTimes:
     return run.model_copy(
         update={
             "total_ms": once_ms + (run.total_ms - once_ms) * factor,
-            # As if one CPU found the tissue; those that read its overview together took more.
+            # As if one CPU found the tissue. Processes that read its overview together take more,
+            # and each opens the slide; that is multiplied, too.
             "cpu_ms": once_ms + max(0.0, run.cpu_ms - once_ms) * factor,
             "joules": None,
             "stages": {

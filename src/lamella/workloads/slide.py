@@ -102,7 +102,7 @@ class WholeSlide:
 
     @contextmanager
     def overlapped(self, batch_size: int) -> Iterator[Run]:
-        """Start processes that read, and give what runs with them, in this batch size.
+        """Start processes that read, and give what runs with them, in batches of at most this size.
 
         It returns the same heatmap as ``run``: they read the overview, then patches while the
         engine computes.
@@ -114,7 +114,7 @@ class WholeSlide:
             batch_size=batch_size,
             patch_px=self._patch_px,
         )
-        # One thread asks each process; threads end first, for they wait for what they asked.
+        # One thread asks each process. Threads end first: they would ask those that have ended.
         with processes, read_ahead_threads(self._readers) as threads:
             yield partial(self._run_overlapped, processes, threads)
 

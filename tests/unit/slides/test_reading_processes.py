@@ -1,5 +1,6 @@
 """Processes read a slide exactly as one reader does, and never outlive who started them."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -31,6 +32,10 @@ def children() -> list[psutil.Process]:
     return psutil.Process().children()
 
 
+def cpu_s_of_children() -> float:
+    return sum(sum(child.cpu_times()[:2]) for child in children())
+
+
 def test_they_read_what_one_reader_reads(slides, tmp_path: Path) -> None:
     slides.pyramid(tmp_path / "a.tiff", slides.picture())
     with (
@@ -53,8 +58,28 @@ def test_they_read_what_one_reader_reads(slides, tmp_path: Path) -> None:
                 expected = np.empty_like(patch)
                 reader.source.read_into(expected, x, y, 0)
                 assert np.array_equal(patch, expected)
-        assert several.cpu_ns > 1e6
     assert not children()
+
+
+def test_their_processor_time_is_counted_once_and_without_their_start(
+    slides, tmp_path: Path
+) -> None:
+    slides.pyramid(tmp_path / "a.tiff", slides.picture())
+    with processes() as several:
+        before = cpu_s_of_children()
+        assert before > 0.1, "they have started"
+        assert several.cpu_ns == 0
+        opening, n = several.opening(tmp_path / "a.tiff"), 0
+        while cpu_s_of_children() < before + 0.3:
+            several.read_batch(opening, n, CORNERS[:3])
+            n += 1
+        # The system counts in hundredths of a second.
+        assert several.cpu_ns / 1e9 == pytest.approx(cpu_s_of_children() - before, abs=0.06)
+
+
+def test_more_patches_than_a_batch_are_refused(tmp_path: Path) -> None:
+    with processes(number=1) as one, pytest.raises(ValueError, match="4 patches are no batch of"):
+        one.read_batch(one.opening(tmp_path), 0, CORNERS[:4])
 
 
 def test_slide_is_opened_anew_where_another_opening_is_asked_for(slides, tmp_path: Path) -> None:
@@ -102,28 +127,55 @@ def test_process_that_is_killed_is_told_and_nothing_hangs(slides, tmp_path: Path
     assert not children()
 
 
-def test_they_end_with_whoever_started_them_however_that_ends(slides, tmp_path: Path) -> None:
+READS_FOR_EVER = """
+import itertools, numpy, psutil, sys
+from pathlib import Path
+from lamella.slides.reading_processes import ReadingProcesses
+with ReadingProcesses(3, batches=1, batch_size=1, patch_px=8) as several:
+    print(*(child.pid for child in psutil.Process().children()), flush=True)
+    opening = several.opening(Path(sys.argv[1]))
+    for number in itertools.count():
+        several.read_batch(opening, number, numpy.array([[0, 0]]))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_they_end_in_silence_with_whoever_started_them(slides, tmp_path: Path, how: int) -> None:
     slides.pyramid(tmp_path / "a.tiff", slides.picture())
-    program = (
-        "import psutil, sys, time\n"
-        "from pathlib import Path\n"
-        "from lamella.slides.reading_processes import ReadingProcesses\n"
-        "with ReadingProcesses(3, batches=1, batch_size=1, patch_px=8):\n"
-        "    print(*(child.pid for child in psutil.Process().children()), flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    for how in (signal.SIGKILL, signal.SIGINT):
-        with subprocess.Popen(
-            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as started:
-            assert started.stdout is not None
-            pids = [int(pid) for pid in started.stdout.readline().split()]
-            assert len(pids) == 3
-            started.send_signal(how)
-        until = time.monotonic() + 20
-        while any(map(psutil.pid_exists, pids)):
-            assert time.monotonic() < until, "a process still runs"
-            time.sleep(0.05)
+    with subprocess.Popen(
+        [sys.executable, "-c", READS_FOR_EVER, str(tmp_path / "a.tiff")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # As a terminal does, which sends Ctrl-C to all of the group.
+        process_group=0,
+    ) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        pids = [int(pid) for pid in started.stdout.readline().split()]
+        assert len(pids) == 3
+        os.killpg(started.pid, how)
+        said = started.stderr.read().decode()
+    # Of Ctrl-C that who started them tells where it was.
+    assert said.count("Traceback") == (how == signal.SIGINT)
+    assert "WorkerLostError" not in said
+    until = time.monotonic() + 20
+    while any(map(runs, pids)):
+        assert time.monotonic() < until, "a process still runs"
+        time.sleep(0.05)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_processes_that_cannot_start_are_told(monkeypatch) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    with pytest.raises(WorkerLostError, match="slide reader: a process that reads slides has"):
+        processes().__enter__()
+    assert not children()
 
 
 def test_nothing_stays_open(slides, tmp_path: Path) -> None:

@@ -27,13 +27,16 @@ def measure_sizes(
         EngineUnavailableError: the engine fails at all of them.
     """
     results: list[Result] = []
-    failures: dict[int, EngineUnavailableError] = {}
+    failures: dict[int, str] = {}
     for batch_size in batch_sizes:
         try:
             results.append(measure(batch_size))
         except EngineUnavailableError as error:
-            failures[batch_size] = error
+            # Not the error, which would keep the batch and what was computed of it in memory.
+            failures[batch_size] = error.what
             _log.warning("batch %d cannot be measured: %s", batch_size, error.what)
     if not results:
-        raise next(iter(failures.values()))
-    return tuple(results), {batch_size: error.what for batch_size, error in failures.items()}
+        raise EngineUnavailableError(
+            next(iter(failures.values())), "every batch size", "Choose smaller ones"
+        )
+    return tuple(results), failures

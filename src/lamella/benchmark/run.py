@@ -42,6 +42,7 @@ def measure_engine(
             or fails at every batch size.
     """
     rss_before_mib = own_memory_mib("VmRSS")
+    calls = planned_calls(settings)
     loaded = load_timed(
         name,
         settings.device,
@@ -51,16 +52,16 @@ def measure_engine(
             device=settings.device,
             precision=precision,
             threads=settings.threads,
-            batch_sizes=tuple(planned_calls(settings)),
+            batch_sizes=tuple(calls),
         ),
     )
     engine = loaded.engine
     meter, energy_source = find_meter(settings.device)
     times_before = read_cpu_times()
-    calls = planned_calls(settings)
-    batches, failures = measure_sizes(
-        calls,
-        lambda batch_size: measure_batch(
+    repeat_speedups: list[float] = []
+
+    def measure(batch_size: int) -> BatchResult:
+        result = measure_batch(
             engine,
             pool,
             batch_size=batch_size,
@@ -68,9 +69,13 @@ def measure_engine(
             iterations=calls[batch_size],
             seeds=settings.seeds,
             meter=meter,
-        ),
-    )
-    repeat_speedup = _repeat(engine, pool, settings, batches[0].batch_size)
+        )
+        # Of the smallest, now: an engine that fails at a larger one may have failed for good.
+        if not repeat_speedups:
+            repeat_speedups.append(_repeat(engine, pool, settings, batch_size))
+        return result
+
+    batches, failures = measure_sizes(calls, measure)
     scenarios, scenario_failures = _scenarios(engine, pool, settings, batches, failures)
     return Measurement(
         version=loaded.version,
@@ -82,7 +87,7 @@ def measure_engine(
         gpu_memory_mib=own_gpu_memory_mib() if settings.device is Device.CUDA else None,
         others_cpu_share=others_cpu_share(times_before, read_cpu_times()),
         energy_source=energy_source,
-        repeat_speedup=repeat_speedup,
+        repeat_speedup=repeat_speedups[0],
         batches=batches,
         batch_failures=failures,
         scenarios=scenarios,
@@ -111,7 +116,7 @@ def _scenarios(
     """Return the scenarios, and why some have no figure."""
     failures = failed_scenarios(settings.scenarios, settings.batch_sizes, batch_failures)
     possible = [scenario for scenario in settings.scenarios if scenario not in failures]
-    results = stream_results(settings.model_copy(update={"scenarios": possible}), batches)
+    results = stream_results(possible, settings.batch_sizes, batches)
     if Scenario.SERVER in possible:
         single = next(batch for batch in batches if batch.batch_size == 1)
         try:

@@ -30,7 +30,7 @@ def failed_scenarios(
 
     Args:
         scenarios: Those that are asked for.
-        batch_sizes: Of these `offline` needs any one.
+        batch_sizes: Of these `offline` needs any one; without, the reason is that of the first.
         failures: Why the engine failed at a batch size, by its number.
     """
     needed = {
@@ -47,12 +47,13 @@ def failed_scenarios(
 
 
 def stream_results(
-    settings: BenchmarkSettings, batches: Sequence[BatchResult]
+    scenarios: Sequence[Scenario], batch_sizes: Sequence[int], batches: Sequence[BatchResult]
 ) -> list[ScenarioResult]:
     """Return the scenarios in which the next query comes when the one before is answered.
 
     Args:
-        settings: The scenarios that are asked for.
+        scenarios: Those that are asked for and can be told; others are left out.
+        batch_sizes: Those of `offline`.
         batches: What was measured of the planned batch sizes, those that the scenarios need.
     """
     of_size = {batch.batch_size: batch for batch in batches}
@@ -60,10 +61,10 @@ def stream_results(
         Scenario.SINGLE_STREAM: lambda: _single_stream(of_size),
         Scenario.MULTI_STREAM: lambda: _multi_stream(of_size),
         Scenario.OFFLINE: lambda: _offline(
-            [of_size[size] for size in settings.batch_sizes if size in of_size]
+            [of_size[size] for size in batch_sizes if size in of_size]
         ),
     }
-    return [results[scenario]() for scenario in settings.scenarios if scenario in results]
+    return [results[scenario]() for scenario in scenarios if scenario in results]
 
 
 def _single_stream(of_size: Mapping[int, BatchResult]) -> ScenarioResult:

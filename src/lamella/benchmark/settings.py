@@ -62,7 +62,7 @@ class BenchmarkSettings(Settings):
     confidence. The two with a p99 take minutes per engine on a GPU and up to hours on a CPU."""
 
     batch_sizes: tuple[int, ...] = Field(default=(1, 16), min_length=1)
-    """Patches per call, at least 1; each is measured."""
+    """Patches per call, at least 1; each is measured, or `unavailable` where the engine fails."""
 
     warmup: int = Field(default=5, ge=1)
     """Calls per batch size before the measured ones; the first is timed apart."""

@@ -63,9 +63,9 @@ COLUMNS = (
     "driver",
 )
 """Columns of ``summary.tsv``: one row a case, engine, precision and batch size; one row where an
-engine is unavailable. ``speed_against_torch`` is the engine's throughput over that of torch in f32
-with the same case, model, device, threads, batch size and models of CPU and GPU; empty without such
-a row."""
+engine is unavailable, and those of batch sizes that it failed at have no figures.
+``speed_against_torch`` is the engine's throughput over that of torch in f32 with the same case,
+model, device, threads, batch size and models of CPU and GPU; empty without such a row."""
 
 SCENARIO_COLUMNS = (
     "case",
@@ -96,7 +96,7 @@ SCENARIO_COLUMNS = (
 )
 """Columns of ``scenarios.tsv``: one row a case, engine, precision and scenario of MLPerf; one row
 where they are unavailable. ``value`` is in the unit of ``figure``, and empty where the queries are
-too few for its quantile."""
+too few for its quantile, or the engine failed."""
 
 _Peer = tuple[object, ...]
 
@@ -138,7 +138,7 @@ def summarise_cells(cells: Sequence[BenchmarkCell]) -> list[dict[str, object]]:
             speed = torch.get(_peer(cell, batch))
             rows.append(_row(cell, cell.measurement, batch, speed))
         for batch_size, reason in cell.measurement.batch_failures.items():
-            rows.append({**_shared(cell), "batch_size": batch_size, **unavailable(reason)})
+            rows.append(_failed(cell, reason) | {"batch_size": batch_size})
     return rows
 
 
@@ -151,7 +151,7 @@ def scenario_rows(cells: Sequence[BenchmarkCell]) -> list[dict[str, object]]:
             continue
         rows += [_scenario(cell, cell.measurement, each) for each in cell.measurement.scenarios]
         for scenario, reason in cell.measurement.scenario_failures.items():
-            rows.append({**_shared(cell), "scenario": scenario, **unavailable(reason)})
+            rows.append(_failed(cell, reason) | {"scenario": scenario})
     return rows
 
 
@@ -192,6 +192,10 @@ def engine_columns(cell: EngineCell) -> dict[str, object]:
 def unavailable(reason: str) -> dict[str, object]:
     """Return what a row says of a part that the engine failed at."""
     return {"verdict": Verdict.UNAVAILABLE, "reason": reason}
+
+
+def _failed(cell: BenchmarkCell, reason: str) -> dict[str, object]:
+    return _shared(cell) | unavailable(reason)
 
 
 def _shared(cell: BenchmarkCell) -> dict[str, object]:

@@ -1,10 +1,11 @@
 """What is tracked of measurements, and when it is sent."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lamella.benchmark.cell import BenchmarkCell, EngineCell, Measurement
+from lamella.engines.verdict import Verdict
 from lamella.tracking.record import Dataset, Record
 from lamella.tracking.send import keep_record, send_records
 from lamella.tracking.settings import TrackingSettings
@@ -29,6 +30,7 @@ def record_of(cell: BenchmarkCell, *, artifact: str, started_ms: int) -> Record:
             cell,
             run=cell.run,
             version="" if cell.measurement is None else cell.measurement.version,
+            **_failures(cell.measurement),
         ),
         artifacts=[artifact],
         datasets=[
@@ -44,6 +46,11 @@ def record_of(cell: BenchmarkCell, *, artifact: str, started_ms: int) -> Record:
     if cell.measurement is not None:
         record.add_metrics(_figures(cell.measurement))
     return record
+
+
+def batch_failures(failures: Mapping[int, str]) -> dict[str, str]:
+    """Return what is tracked of batch sizes that an engine failed at."""
+    return {f"batch_{size}": f"{Verdict.UNAVAILABLE}: {why}" for size, why in failures.items()}
 
 
 def track_tables(
@@ -83,6 +90,15 @@ def engine_facts(cell: EngineCell, **more: object) -> dict[str, str]:
         **more,
     }
     return {key: str(value) for key, value in facts.items() if value != ""}
+
+
+def _failures(measurement: Measurement | None) -> dict[str, str]:
+    if measurement is None:
+        return {}
+    scenarios = measurement.scenario_failures.items()
+    return batch_failures(measurement.batch_failures) | {
+        str(scenario): f"{Verdict.UNAVAILABLE}: {why}" for scenario, why in scenarios
+    }
 
 
 def _figures(measurement: Measurement) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -133,8 +133,10 @@ class CompiledTorchEngine(TorchEngine):
             self._module = torch.compile(self._module, dynamic=True, mode=mode)
             # Now, so that it is part of the loading and fails there.
             for size in self.batch_sizes:
-                for _ in range(2 if records else 1):
-                    self._run(tuple(_zeros(size, each) for each in self.interface.inputs))
+                # A size that does not fit fails at its own call, and the others are there.
+                with suppress(torch.OutOfMemoryError):
+                    for _ in range(2 if records else 1):
+                        self._run(tuple(_zeros(size, each) for each in self.interface.inputs))
 
 
 def _halve_weights(module: Any, half: torch.dtype) -> None:

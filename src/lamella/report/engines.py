@@ -55,7 +55,7 @@ class ScenarioRow:
 
     @property
     def text(self) -> str:
-        """The figure with its unit; a dash where there are too few queries for it."""
+        """The figure with its unit; a dash where there is none."""
         if not self.cells["value"]:
             return "–"
         figure = _FIGURES[self.cells["figure"]].format(float(self.cells["value"]))
@@ -100,7 +100,8 @@ def benchmark_section(summary: Path) -> list[TimedRow]:
 def scenario_section(table: Path) -> list[ScenarioRow]:
     """Return the engines in MLPerf's scenarios, scenario by scenario, the best one first.
 
-    An engine that is unavailable is left out: it stands among the timed ones, with its reason.
+    An engine that is unavailable altogether is left out: it stands among the timed ones, with its
+    reason.
     """
     rows = [ScenarioRow(row) for row in read_table(table) if row["scenario"]]
     places = {name: place for place, name in enumerate(row.cells["scenario"] for row in rows)}

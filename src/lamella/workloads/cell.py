@@ -24,9 +24,8 @@ class RunTimes(CellValue):
     cpu_ms: float
     """Time of all CPUs that the process took, and those that read for it."""
     joules: float | None = None
-    """Energy, of the whole CPUs or the GPU, of short runs as coarse as its counter; absent where no
-    counter can be read, all runs together are too short for it, or one is so long that a CPU's may
-    have gone round."""
+    """Energy, of the whole CPUs or the GPU; absent where no counter can be read, the run was too
+    short for it (2 s on a GPU, 0.1 s on a CPU), or so long that a CPU's may have gone round."""
     stages: dict[Stage, StageTimes]
     """Times of the stages; `overlapped`: of all processes together."""
 
@@ -69,7 +68,8 @@ class WorkloadMeasurement(CellValue):
     peak_rss_mib: float
     """Highest memory of the process, without those that read for it."""
     others_cpu_share: float
-    """Share of the machine's CPUs, 0-1, that worked for other processes during the runs."""
+    """Share of the machine's CPUs, 0-1, that worked for other processes during the runs
+    and the comparison of examples."""
     energy_source: str
     """What counted the energy, or why nothing did."""
     max_abs_difference: float

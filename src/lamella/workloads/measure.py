@@ -2,8 +2,6 @@
 
 import itertools
 import logging
-import math
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.benchmark.batch_sizes import measure_sizes
-from lamella.benchmark.energy import EnergyMeter, find_meter, read_joules
+from lamella.benchmark.energy import EnergyMeter, find_meter, joules_since, read_joules
 from lamella.benchmark.host import others_cpu_share, own_memory_mib, read_cpu_times
 from lamella.benchmark.loading import load_timed
 from lamella.benchmark.settings import BenchmarkSettings
@@ -105,9 +103,12 @@ def measure_workload(
     def measure(batch_size: int) -> _OfSize:
         # No run has more at once.
         compared = compare_examples(engine, answers, min(batch_size, workload.run_items))
+        against = results.copy()
         kinds = _kinds(
-            workload, engine, batch_size, settings, meter=meter, expected=expected, results=results
+            workload, engine, batch_size, settings, meter=meter, expected=expected, results=against
         )
+        # Not where the engine fails at this size.
+        results[:] = against
         return _OfSize(*compared, kinds)
 
     sizes, failures = measure_sizes(_batch_sizes(workload, settings), measure)
@@ -173,7 +174,7 @@ def _kinds(
         WorkloadRuns(
             mode=mode,
             batch_size=batch_size,
-            runs=with_told_energy(runs[mode], meter),
+            runs=tuple(runs[mode]),
             of_labels=bool(np.issubdtype(results[0].dtype, np.integer)),
             # Of each figure the worst one, by itself.
             **_Fault(
@@ -228,19 +229,8 @@ def timed(
 
 def _joules(start_j: float, meter: EnergyMeter | None, *, seconds: float) -> float | None:
     # Nobody reads the counters within a run.
-    if meter is None or seconds > meter.longest_s:
-        return None
-    return read_joules(meter) - start_j
-
-
-def with_told_energy(runs: Sequence[RunTimes], meter: EnergyMeter | None) -> tuple[RunTimes, ...]:
-    """Return runs of one kind, without their energy where steps of the counter show in its mean."""
-    # Each run is off by a step, here more and there less: the mean of n runs is as good as that of
-    # one that is as long as the square root of n of them.
-    at_once_s = statistics.fmean(run.total_ms for run in runs) / _MS_PER_S * math.sqrt(len(runs))
-    if meter is None or at_once_s >= meter.shortest_s:
-        return tuple(runs)
-    return tuple(run.model_copy(update={"joules": None}) for run in runs)
+    too_long = meter is not None and seconds > meter.longest_s
+    return None if too_long else joules_since(start_j, meter, seconds=seconds)
 
 
 def answered(result: NDArray[Any]) -> int:

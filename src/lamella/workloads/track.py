@@ -2,7 +2,7 @@
 
 import statistics
 
-from lamella.benchmark.track import engine_facts
+from lamella.benchmark.track import batch_failures, engine_facts
 from lamella.tracking.record import Record
 from lamella.workloads.cell import WorkloadCell, WorkloadMeasurement
 from lamella.workloads.extrapolate import whole_runs
@@ -21,7 +21,12 @@ def record_of(cell: WorkloadCell, *, artifacts: list[str], started_ms: int) -> R
         kind="benchmark",
         name=f"{cell.case} {cell.engine} {cell.precision}",
         params=engine_facts(
-            cell, size=cell.size, items=cell.items, run_items=cell.run_items, source=cell.source
+            cell,
+            size=cell.size,
+            items=cell.items,
+            run_items=cell.run_items,
+            source=cell.source,
+            **batch_failures(cell.measurement.batch_failures if cell.measurement else {}),
         ),
         artifacts=artifacts,
         started_ms=started_ms,

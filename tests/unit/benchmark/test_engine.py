@@ -1,18 +1,25 @@
 import json
 import shutil
 import time
+import weakref
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from torch import OutOfMemoryError
 
+from lamella.benchmark.batch_sizes import measure_sizes
 from lamella.benchmark.cell import BenchmarkCell, read_cell
 from lamella.benchmark.energy import find_meter
 from lamella.benchmark.engine import benchmark_engine, sentence
+from lamella.benchmark.measure import Pool
+from lamella.benchmark.run import measure_engine
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings, Scenario
 from lamella.engines.engine import CheckedEngine
 from lamella.engines.openvino_engine import OpenVinoEngine, cpu_capabilities
 from lamella.engines.parity import check_parity
+from lamella.engines.samples import REFERENCE_NAME, read_patches, read_reference
 from lamella.engines.settings import (
     USUAL_ENGINES,
     EngineName,
@@ -20,6 +27,7 @@ from lamella.engines.settings import (
     ParitySettings,
     Precision,
 )
+from lamella.engines.torch_engine import CompiledTorchEngine
 from lamella.engines.verdict import COLUMNS, Verdict
 from lamella.errors import EngineUnavailableError, StoreError
 from lamella.patches.index import read_index, write_index
@@ -224,9 +232,77 @@ def test_a_batch_size_that_an_engine_fails_at_does_not_take_the_others_with_it(
     assert scenarios == [Scenario.SINGLE_STREAM, Scenario.OFFLINE, Scenario.SERVER]
     assert cell.measurement.scenario_failures == {Scenario.MULTI_STREAM: reasons[8]}
     assert f"unavailable at batch 3 ({reasons[3]})" in sentence(cell)
+    assert record.params["batch_3"] == f"unavailable: {reasons[3]}"
+    assert record.params["multi_stream"] == f"unavailable: {reasons[8]}"
     metrics = {metric.key for metric in record.metrics}
     assert "batch_4/patches_per_s" in metrics
     assert not [key for key in metrics if key.startswith(("batch_3", "multi_stream"))]
+
+
+@pytest.fixture
+def measure_whole(results, parity):
+    """Measure an engine, nothing of which is replaced; return the measurement."""
+    reference = read_reference(parity.with_name(REFERENCE_NAME))
+    patches = read_patches(reference.table, read_index(results.index))
+
+    def run(engine, *batch_sizes):
+        return measure_engine(
+            engine,
+            Precision.F32,
+            results.export_folder,
+            Pool(patches, reference.probabilities),
+            BenchmarkSettings(threads=1, batch_sizes=batch_sizes, warmup=2, iterations=5),
+        )
+
+    return run
+
+
+def test_an_engine_that_fails_for_good_at_a_batch_size_keeps_what_was_measured_before(
+    measure_whole, monkeypatch
+):
+    right, failed = OpenVinoEngine._run, []
+
+    def limited(self, inputs):
+        if failed or len(inputs[0]) == 3:
+            failed.append(len(inputs[0]))
+            raise RuntimeError("the device is lost")
+        return right(self, inputs)
+
+    monkeypatch.setattr(OpenVinoEngine, "_run", limited)
+    measured = measure_whole(EngineName.OPENVINO, 1, 3, 4)
+    assert [batch.batch_size for batch in measured.batches] == [1]
+    assert set(measured.batch_failures) == {3, 4}
+    assert measured.repeat_speedup > 0
+
+
+def test_what_does_not_fit_is_found_at_its_call_not_when_the_others_are_compiled(
+    measure_whole, monkeypatch
+):
+    right = CompiledTorchEngine._run
+
+    def limited(self, inputs):
+        if len(inputs[0]) > 1:
+            raise OutOfMemoryError("no room")
+        return right(self, inputs)
+
+    monkeypatch.setattr(CompiledTorchEngine, "_run", limited)
+    measured = measure_whole(EngineName.TORCH_COMPILED, 1, 3)
+    assert [batch.batch_size for batch in measured.batches] == [1]
+    assert set(measured.batch_failures) == {3}
+
+
+def test_a_batch_that_failed_does_not_stay_in_memory():
+    kept = []
+
+    def measure(batch_size):
+        if batch_size == 8:
+            batch = np.zeros(8)
+            kept.append(weakref.ref(batch))
+            raise EngineUnavailableError("no room", "torch", "Choose a smaller batch")
+        assert kept[0]() is None
+        return batch_size
+
+    assert measure_sizes((8, 1), measure) == ((1,), {8: "no room"})
 
 
 def test_scenarios_of_single_patches_need_them(measure, limit_openvino):

@@ -254,14 +254,19 @@ def test_gpu_memory_has_a_column_where_there_is_any(small_run):
     assert " 2346 " in text
 
 
-def test_a_batch_size_that_an_engine_failed_at_is_named_with_the_reason(small_run):
+def test_batch_sizes_and_scenarios_that_an_engine_failed_at_are_named_with_the_reason(small_run):
     table = small_run.inputs.benchmark
     rows = read_table(table)
-    failed = {"verdict": "unavailable", "reason": "no room", "batch_size": "64"}
-    rows.append(dict.fromkeys(rows[0], "") | {"engine": "torch", **failed})
+    failed = {"verdict": "unavailable", "reason": "no room", "comparable": "yes"}
+    rows.append(dict.fromkeys(rows[0], "") | {"engine": "torch", "batch_size": "64", **failed})
+    write_table(table, list(rows[0]), rows)
+    table = small_run.inputs.scenarios
+    rows = read_table(table)
+    rows.append(dict.fromkeys(rows[0], "") | {"engine": "torch", "scenario": "server", **failed})
     write_table(table, list(rows[0]), rows)
     text = " ".join(Page(built(small_run)).text.split())
-    assert "torch unavailable not comparable 64 no room" in text
+    assert "torch unavailable 64 no room" in text
+    assert "server torch unavailable no room" in text
 
 
 def test_scenarios_are_shown_one_by_one_with_the_best_engine_first(small_run):

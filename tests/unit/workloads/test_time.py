@@ -15,6 +15,7 @@ from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings
 from lamella.drawing.plan import SlideSpec
 from lamella.drawing.slide import draw_slide
 from lamella.engines.load import load_foreign_engine
+from lamella.engines.openvino_engine import OpenVinoEngine
 from lamella.engines.settings import EngineName, Precision
 from lamella.engines.verdict import Verdict
 from lamella.errors import SlideUnreadableError, StoreError
@@ -23,7 +24,6 @@ from lamella.settings import Device
 from lamella.tracking.record import check_files, read_record
 from lamella.workloads.cell import (
     Mode,
-    RunTimes,
     WorkloadCell,
     WorkloadMeasurement,
     WorkloadRuns,
@@ -34,7 +34,7 @@ from lamella.workloads.extrapolate import whole_runs
 from lamella.workloads.inputs import open_input, prepare_workload
 from lamella.workloads.judge import broken_rules, judge_workload
 from lamella.workloads.labels import NOT_ASKED
-from lamella.workloads.measure import result_difference, with_told_energy
+from lamella.workloads.measure import result_difference
 from lamella.workloads.settings import WorkloadSettings
 from lamella.workloads.sizes import SIZES, Sizes
 from lamella.workloads.slide import WholeSlide
@@ -133,13 +133,35 @@ def test_energy_is_that_of_each_run(folder, tmp_path, tiny, monkeypatch):
         assert {run.joules for kind in measured.kinds for run in kind.runs} == {None}
 
 
-@pytest.mark.parametrize(("seconds", "told"), [([1.0] * 4, True), ([1.0, 0.8, 1.2], False)])
-def test_energy_of_short_runs_is_told_where_there_are_many(seconds, told):
-    counters = Counters("a counter", {"": 2**63}, lambda: {"": 0}, shortest_s=2.0)
-    runs = [RunTimes(total_ms=1e3 * each, cpu_ms=1.0, joules=3.0, stages={}) for each in seconds]
-    found = with_told_energy(runs, EnergyMeter(counters))
-    assert [run.joules for run in found] == [3.0 if told else None] * len(seconds)
-    assert [run.total_ms for run in found] == [run.total_ms for run in runs]
+def test_a_batch_size_that_the_engine_fails_at_does_not_take_the_others_with_it(
+    folder, tmp_path, tiny, monkeypatch
+):
+    if ExportedNetwork.read(folder / "network.json").case is not BenchmarkCase.WSI:
+        pytest.skip("only slides have several batch sizes")
+    right, calls = OpenVinoEngine._run, itertools.count()
+    examples = -(-len(read_answers(folder / "reference.npz")[0]) // 5)
+
+    def limited(self, inputs):
+        answers = right(self, inputs)
+        number = next(calls) if len(inputs[0]) == 5 else -1
+        # Examples are right, but a run is not, and nothing may be held against it: the next fails.
+        if number >= examples + items // 5:
+            raise RuntimeError("no room")
+        return tuple(1 - each for each in answers) if number >= examples else answers
+
+    items = WholeSlide(open_input(folder / "input.json"), TINY.patch_px, readers=1).items
+    monkeypatch.setattr(OpenVinoEngine, "_run", limited)
+    sizes = WorkloadSettings(iterations=2, batch_sizes=(5, 1))
+    cell = timed(folder, EngineName.OPENVINO, tmp_path / "cell.json", settings=sizes)
+    assert (cell.verdict, cell.reason) == (Verdict.VALID, "")
+    reason = "it failed while it computed 5 at once (no room)"
+    assert cell.measurement.batch_failures == {5: reason}
+    kinds = [(kind.mode, kind.batch_size, len(kind.runs)) for kind in cell.measurement.kinds]
+    assert kinds == [(Mode.SEQUENTIAL, 1, 2), (Mode.OVERLAPPED, 1, 2)]
+    assert f"unavailable at batch 5 ({reason})" in sentence(cell)
+    assert len((tmp_path / "cell.csv").read_text().splitlines()) == 1 + 2
+    record = record_of(cell, artifacts=[], started_ms=0)
+    assert record.params["batch_5"] == f"unavailable: {reason}"
 
 
 def test_engine_that_is_not_available_says_why_and_the_run_goes_on(folder, tmp_path, tiny):

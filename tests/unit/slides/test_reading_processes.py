@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from lamella.errors import SlideUnreadableError, WorkerLostError
+from lamella.slides import reading_server
 from lamella.slides.reader import SlideReader
 from lamella.slides.reading_processes import ReadingProcesses
 from lamella.slides.settings import DEFAULT_READING
@@ -29,7 +30,9 @@ def processes(number: int = 2, batches: int = 4) -> ReadingProcesses:
 
 
 def children() -> list[psutil.Process]:
-    return psutil.Process().children()
+    """Those that read; other tests leave processes of libraries behind."""
+    own = psutil.Process().children()
+    return [child for child in own if reading_server.__name__ in child.cmdline()]
 
 
 def cpu_s_of_children() -> float:

@@ -6,7 +6,7 @@ Reads ``workloads.tsv`` and ``summary.tsv`` of both, as far as they are there. P
 and batch size, every engine's median in the second run over that in the first, and whether both
 rank the engines alike; at the end the largest deviation. Engines whose medians are within 5 % of
 each other in both runs may change places. Runs of other numbers of items are not compared. Engines
-that are invalid in one of the runs are named and left out.
+that are invalid in one of the runs, or have failed at a batch size, are named and left out.
 """
 
 import argparse
@@ -54,10 +54,10 @@ def groups(folder: Path) -> dict[tuple[str, ...], Group]:
         rows = read_table(folder / table) if (folder / table).exists() else []
         for row in rows:
             engine = f"{row['engine']} {row['precision']}"
-            if row["verdict"] == Verdict.INVALID:
-                print(f"{folder}: {' '.join(group(row))}: {engine} is invalid and left out")
-            elif row[median]:
+            if row["verdict"] == Verdict.VALID:
                 found[group(row)][engine] = float(row[median])
+            elif row["batch_size"]:
+                print(f"{folder}: {' '.join(group(row))}: {engine} is {row['verdict']}, left out")
     return found
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from lamella.benchmark.cell import (
@@ -121,7 +122,7 @@ def summarise_benchmark(
 
 
 def summarise_cells(cells: Sequence[BenchmarkCell]) -> list[dict[str, object]]:
-    """Return the rows of the table, in the order of the cells."""
+    """Return the rows of the table, in the order of the cells and by batch size."""
     torch = {
         _peer(cell, batch): batch.patches_per_s
         for cell in cells
@@ -131,14 +132,19 @@ def summarise_cells(cells: Sequence[BenchmarkCell]) -> list[dict[str, object]]:
     }
     rows: list[dict[str, object]] = []
     for cell in cells:
-        if cell.measurement is None:
+        measurement = cell.measurement
+        if measurement is None:
             rows.append(_shared(cell))
             continue
-        for batch in cell.measurement.batches:
-            speed = torch.get(_peer(cell, batch))
-            rows.append(_row(cell, cell.measurement, batch, speed))
-        for batch_size, reason in cell.measurement.batch_failures.items():
-            rows.append(_failed(cell, reason) | {"batch_size": batch_size})
+        measured = [
+            (batch.batch_size, _row(cell, measurement, batch, torch.get(_peer(cell, batch))))
+            for batch in measurement.batches
+        ]
+        failed = [
+            (size, _failed(cell, measurement, reason) | {"batch_size": size})
+            for size, reason in measurement.batch_failures.items()
+        ]
+        rows += [row for _, row in sorted(measured + failed, key=itemgetter(0))]
     return rows
 
 
@@ -151,7 +157,7 @@ def scenario_rows(cells: Sequence[BenchmarkCell]) -> list[dict[str, object]]:
             continue
         rows += [_scenario(cell, cell.measurement, each) for each in cell.measurement.scenarios]
         for scenario, reason in cell.measurement.scenario_failures.items():
-            rows.append(_failed(cell, reason) | {"scenario": scenario})
+            rows.append(_failed(cell, cell.measurement, reason) | {"scenario": scenario})
     return rows
 
 
@@ -189,13 +195,13 @@ def engine_columns(cell: EngineCell) -> dict[str, object]:
     }
 
 
-def unavailable(reason: str) -> dict[str, object]:
+def unavailable(reason: str, version: str) -> dict[str, object]:
     """Return what a row says of a part that the engine failed at."""
-    return {"verdict": Verdict.UNAVAILABLE, "reason": reason}
+    return {"verdict": Verdict.UNAVAILABLE, "reason": reason, "version": version}
 
 
-def _failed(cell: BenchmarkCell, reason: str) -> dict[str, object]:
-    return _shared(cell) | unavailable(reason)
+def _failed(cell: BenchmarkCell, measurement: Measurement, reason: str) -> dict[str, object]:
+    return _shared(cell) | unavailable(reason, measurement.version)
 
 
 def _shared(cell: BenchmarkCell) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 from lamella.benchmark.summarise import engine_columns, unavailable
 from lamella.engines.settings import EngineName, Precision
@@ -65,7 +66,7 @@ _Peer = tuple[object, ...]
 
 
 def workload_rows(cells: Sequence[WorkloadCell]) -> list[dict[str, object]]:
-    """Return the rows of the table, in the order of the cells."""
+    """Return the rows of the table, in the order of the cells and by batch size."""
     torch = {
         _peer(cell, kind): items_per_s(cell, kind)
         for cell in cells
@@ -74,13 +75,19 @@ def workload_rows(cells: Sequence[WorkloadCell]) -> list[dict[str, object]]:
     }
     rows: list[dict[str, object]] = []
     for cell in cells:
-        if cell.measurement is None:
+        measurement = cell.measurement
+        if measurement is None:
             rows.append(_shared(cell))
-        for kind in whole_runs(cell):
-            rows.append(_row(cell, kind, torch.get(_peer(cell, kind))))
-        failures = {} if cell.measurement is None else cell.measurement.batch_failures
-        for batch_size, reason in failures.items():
-            rows.append({**_shared(cell), "batch_size": batch_size, **unavailable(reason)})
+            continue
+        measured = [
+            (kind.batch_size, _row(cell, kind, torch.get(_peer(cell, kind))))
+            for kind in whole_runs(cell)
+        ]
+        failed = [
+            (size, _shared(cell) | unavailable(reason, measurement.version) | {"batch_size": size})
+            for size, reason in measurement.batch_failures.items()
+        ]
+        rows += [row for _, row in sorted(measured + failed, key=itemgetter(0))]
     return rows
 
 

@@ -204,9 +204,9 @@ def test_an_unavailable_engine_has_a_row_that_says_why(summarise):
 
 
 def test_a_part_that_an_engine_failed_at_has_a_row_that_says_why(summarise, tmp_path):
-    cell = cell_of(EngineName.OPENVINO, {1: 20.0})
+    cell = cell_of(EngineName.OPENVINO, {64: 50.0, 1: 20.0})
     failed = {
-        "batch_failures": {64: "no room"},
+        "batch_failures": {8: "no room"},
         "scenario_failures": {Scenario.MULTI_STREAM: "no room"},
     }
     rows = summarise(
@@ -214,12 +214,14 @@ def test_a_part_that_an_engine_failed_at_has_a_row_that_says_why(summarise, tmp_
     )
     assert [(row["batch_size"], row["verdict"], row["reason"]) for row in rows] == [
         ("1", "valid", ""),
-        ("64", "unavailable", "no room"),
+        ("8", "unavailable", "no room"),
+        ("64", "valid", ""),
     ]
+    assert {row["version"] for row in rows} == {"1.2"}
     assert rows[1]["patches_per_s"] == rows[1]["speed_against_torch"] == ""
     row = read_table(tmp_path / "scenarios.tsv")[-1]
-    assert (row["scenario"], row["verdict"], row["reason"], row["value"]) == (
-        *("multi_stream", "unavailable", "no room", ""),
+    assert (row["scenario"], row["verdict"], row["reason"], row["value"], row["version"]) == (
+        *("multi_stream", "unavailable", "no room", "", "1.2"),
     )
 
 

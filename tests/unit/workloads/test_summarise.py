@@ -177,14 +177,19 @@ def test_every_batch_size_and_mode_has_a_row_and_an_absent_engine_one_with_the_r
 
 
 def test_a_batch_size_that_an_engine_failed_at_has_a_row_that_says_why(summarised):
-    failed = TORCH.measurement.model_copy(update={"batch_failures": {16: "no room"}})
+    large = TORCH.measurement.kinds[0].model_copy(update={"batch_size": 32})
+    failed = TORCH.measurement.model_copy(
+        update={"kinds": (large, *TORCH.measurement.kinds), "batch_failures": {16: "no room"}}
+    )
     found = summarised(TORCH.model_copy(update={"measurement": failed}), OPENVINO)
     assert [(row["engine"], row["batch_size"], row["verdict"]) for row in found["rows"]] == [
         ("torch", "1", "valid"),
         ("torch", "1", "valid"),
         ("torch", "16", "unavailable"),
+        ("torch", "32", "valid"),
         ("openvino", "1", "invalid"),
     ]
+    assert {row["version"] for row in found["rows"]} == {TORCH.measurement.version}
     assert "| torch, batch 16 | – | – | – | **unavailable**: no room |" in found["tables"]
 
 

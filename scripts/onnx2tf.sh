@@ -9,6 +9,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PLACE=.cache/onnx2tf
 STAMP=$PLACE/made-from
 say() { printf '[onnx2tf] %s\n' "$*" >&2; }
+tell_remedy() {
+    say "error: the environment cannot be made, for the reason above. Run scripts/onnx2tf.sh where there is internet or as docs/first-run-on-a-cluster.md says, or take tensorflow out of parity.engines and benchmark.engines"
+}
 want=$(cat envs/onnx2tf.lock scripts/onnx2tf.sh | sha256sum | cut -d' ' -f1)
 is_made() { [ -x $PLACE/bin/python ] && [ "$(cat $STAMP 2>/dev/null)" = "$want" ]; }
 
@@ -17,6 +20,7 @@ if ! is_made; then
     exec 9>.cache/onnx2tf.lock
     flock 9
     if ! is_made; then
+        trap tell_remedy ERR
         PYTHON=${LAMELLA_PYTHON:-$(.venv/bin/python -c 'import sys; print(sys._base_executable)')}
         export LAMELLA_PYTHON=$PYTHON
         # uv does not read pip's settings: a site that names its index to pip means uv too.

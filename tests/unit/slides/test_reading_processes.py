@@ -32,8 +32,13 @@ def processes(number: int = 2, batches: int = 4) -> ReadingProcesses:
 
 def children() -> list[psutil.Process]:
     """Those that read; other tests leave processes of libraries behind."""
-    own = psutil.Process().children()
-    return [child for child in own if reading_server.__name__ in child.cmdline()]
+    found = []
+    for child in psutil.Process().children():
+        # One of them may end meanwhile.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if reading_server.__name__ in child.cmdline():
+                found.append(child)
+    return found
 
 
 def cpu_s_of_children() -> float:
@@ -74,11 +79,11 @@ def test_their_processor_time_is_counted_once_and_without_their_start(
         assert before > 0.1, "they have started"
         assert several.cpu_ns == 0
         opening, n = several.opening(tmp_path / "a.tiff"), 0
-        while cpu_s_of_children() < before + 0.3:
+        while cpu_s_of_children() < before + 0.6:
             several.read_batch(opening, n, CORNERS[:3])
             n += 1
-        # The system counts in hundredths of a second.
-        assert several.cpu_ns / 1e9 == pytest.approx(cpu_s_of_children() - before, abs=0.06)
+        # The system counts in hundredths of a second: four counters, at both ends.
+        assert several.cpu_ns / 1e9 == pytest.approx(cpu_s_of_children() - before, abs=0.12)
 
 
 def test_more_patches_than_a_batch_are_refused(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ class PlanEngine(CheckedEngine):
         """Take the memory that inputs, outputs and the work on them need."""
         found = self._tensors()
         check_alike(self.interface, found)
+        self._types = {each.name: each.dtype for each in found.inputs}
         rows = found.inputs[0].shape[0]
         sizes = self.batch_sizes if rows < 0 else (rows,)
         # Changing the profile of a context would wait for the GPU.
@@ -148,8 +149,13 @@ class PlanEngine(CheckedEngine):
         rows = len(inputs[0])
         context = self._contexts[min(size for size in self._contexts if size >= rows)]
         self._set_rows(context, rows)
-        for each, array in zip(self.interface.inputs, inputs, strict=True):
-            self._queue.upload(array, self._addresses[each.name])
+        # Volumes have 16 bits, of which a plan makes 32. They stay until the GPU has them.
+        taken = {
+            each.name: np.ascontiguousarray(array, dtype=self._types[each.name])
+            for each, array in zip(self.interface.inputs, inputs, strict=True)
+        }
+        for name, array in taken.items():
+            self._queue.upload(array, self._addresses[name])
         asked(self._log, context.execute_async_v3, self._queue.handle)
         outputs = tuple(
             self._queue.download(
@@ -199,16 +205,23 @@ def check_alike(given: ModelInterface, found: ModelInterface) -> None:
         found: What the plan says.
 
     Raises:
-        RuntimeError: a type or a length differs; of an output a free length may be given.
+        RuntimeError: a type or a length differs; of an output a free length may be given, of an
+            input integers that fit into those of the plan.
     """
     known = {each.name: each for each in (*found.inputs, *found.outputs)}
     for each in (*given.inputs, *given.outputs):
         plan = known[each.name]
-        if each.dtype != plan.dtype or not _same_lengths(each.shape, plan.shape):
+        fits = each in given.inputs and _fits(each.dtype, plan.dtype)
+        if not (each.dtype == plan.dtype or fits) or not _same_lengths(each.shape, plan.shape):
             raise RuntimeError(
                 f"its {each.name} is {plan.dtype} of shape {plan.shape}, not {each.dtype} of"
                 f" shape {each.shape}"
             )
+
+
+def _fits(given: str, plan: str) -> bool:
+    integers = np.issubdtype(given, np.integer) and np.issubdtype(plan, np.integer)
+    return integers and np.can_cast(given, plan)
 
 
 def _same_lengths(given: tuple[int, ...], plan: tuple[int, ...]) -> bool:

@@ -8,8 +8,11 @@ import onnx
 
 from lamella.engines.settings import Precision
 
-REVISION = 1
+REVISION = 2
 """Raised where equal networks shall get other plans than those that are kept."""
+
+
+_NOT_TAKEN = (onnx.TensorProto.INT8, onnx.TensorProto.INT16, onnx.TensorProto.UINT16)
 
 
 def error_log(library: Any) -> Any:
@@ -127,7 +130,8 @@ def prepared(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
     Args:
         model: A network of 32 bits.
         precision: f16; or another, for which its numbers stay as they are. Inputs and outputs do in
-            any case.
+            any case, but for integers of 16 bits and signed ones of 8, which TensorRT does not
+            take: those of inputs get 32 bits.
 
     Raises:
         ValueError: it cannot be rewritten.
@@ -138,8 +142,16 @@ def prepared(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         network = convert_float_to_float16(network, keep_io_types=True)
+    _lengthen(network)
     _widen(network)
     return network
+
+
+def _lengthen(model: onnx.ModelProto) -> None:
+    """Let inputs be integers of 32 bits where they are others that TensorRT does not take."""
+    for each in model.graph.input:
+        if each.type.tensor_type.elem_type in _NOT_TAKEN:
+            each.type.tensor_type.elem_type = onnx.TensorProto.INT32
 
 
 def _widen(model: onnx.ModelProto) -> None:

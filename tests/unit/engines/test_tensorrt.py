@@ -57,7 +57,8 @@ def written(path, network, examples, inputs, outputs):
 
 
 def of_workload(path, case, shape):
-    examples = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    drawn = np.random.default_rng(0).integers(0, 255, shape)
+    examples = drawn.astype(np.int16 if case is BenchmarkCase.CT else np.uint8)
     network = workload_network(case, examples, seed=0).network
     return written(path, network, (torch.from_numpy(examples[:2]),), [INPUT], [OUTPUT])
 
@@ -111,7 +112,26 @@ def test_a_network_of_two_inputs_and_two_outputs_becomes_a_plan(tmp_path):
 )
 def test_the_networks_of_the_workloads_become_plans(case, shape, precision, tmp_path):
     model = of_workload(tmp_path / "model.onnx", case, shape)
-    assert builder_of(model, precision=precision).build()
+    builder = builder_of(model, precision=precision)
+    (_, _, taken), _ = interface_of(builder.network)
+    assert taken == (TYPES.INT32 if case is BenchmarkCase.CT else TYPES.UINT8)
+    assert builder.build()
+
+
+def test_integers_that_are_lengthened_get_the_same_answers(tmp_path):
+    path = of_workload(tmp_path / "model.onnx", BenchmarkCase.CT, (2, 16, 32, 48))
+    volumes = np.random.default_rng(1).integers(-1300, 500, (2, 16, 32, 48), dtype=np.int16)
+    lengthened = prepared(onnx.load(path), Precision.F32).SerializeToString()
+    ours, theirs = (
+        onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(
+            None, {INPUT: given}
+        )[0]
+        for model, given in (
+            (lengthened, volumes.astype(np.int32)),
+            (path.read_bytes(), volumes),
+        )
+    )
+    np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("precision", [Precision.F32, Precision.TF32])
@@ -362,6 +382,7 @@ class Context:
 
 SIZES = (1, 4)
 TENSORS = {"numbers": (-1, 3), "doubled": (-1, 3), "sums": (-1,)}
+KINDS: dict[str, object] = {}
 
 
 @pytest.fixture
@@ -393,7 +414,7 @@ def calls(on_gpu, monkeypatch):
         get_tensor_mode=lambda name: getattr(
             tensorrt_rtx.TensorIOMode, "INPUT" if name == "numbers" else "OUTPUT"
         ),
-        get_tensor_dtype=lambda _: TYPES.FLOAT,
+        get_tensor_dtype=lambda name: KINDS.get(name, TYPES.FLOAT),
         get_tensor_shape=TENSORS.__getitem__,
         get_tensor_location=lambda _: tensorrt_rtx.TensorLocation.DEVICE,
     )
@@ -416,6 +437,24 @@ def loaded_plan(path, interface=None):
 
 
 NUMBERS = np.arange(27, dtype=np.float32).reshape(9, 3)
+
+
+def test_shorter_integers_are_given_as_those_of_the_plan(calls, tmp_path, monkeypatch):
+    uploaded = []
+    upload = plan_engine.GpuQueue.upload
+    monkeypatch.setattr(
+        plan_engine.GpuQueue,
+        "upload",
+        lambda self, array, address: (uploaded.append(array.dtype), upload(self, array, address)),
+    )
+    monkeypatch.setitem(KINDS, "numbers", TYPES.INT32)
+    engine = loaded_plan(tmp_path, interface("sums", dtype="int16"))
+    (sums,) = engine.run((-NUMBERS.astype(np.int16),))
+    np.testing.assert_array_equal(sums, -NUMBERS.sum(axis=1))
+    assert set(uploaded) == {np.dtype(np.int32)}
+    for other in ("int64", "uint32", "float32"):
+        with pytest.raises(EngineUnavailableError, match="its numbers is int32 of shape"):
+            loaded_plan(tmp_path, interface("sums", dtype=other))
 
 
 @pytest.mark.parametrize(

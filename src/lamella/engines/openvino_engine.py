@@ -1,6 +1,7 @@
 """OpenVINO; the one module that talks to it."""
 
 import ctypes
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from lamella.errors import EngineUnavailableError
 from lamella.export.description import ModelInterface, TensorDescription
 from lamella.settings import Device
 
+_log = logging.getLogger(__name__)
 _CPU = "CPU"
 
 _CAPABILITIES = {Precision.BF16: "BF16", Precision.F16: "FP16"}
@@ -37,6 +39,9 @@ class OpenVinoEngine(CheckedEngine):
             network = core.read_model(path)
             with self._building():
                 model = core.compile_model(network, _CPU, settings)
+        taken = model.get_property("INFERENCE_NUM_THREADS")
+        if taken != self.threads:
+            _log.warning("OpenVINO computes with %d threads, not %d", taken, self.threads)
         self._request = model.create_infer_request()
 
     def _warm_up(self) -> None:
@@ -122,13 +127,15 @@ def cpu_settings(threads: int, precision: Precision) -> dict[str, object]:
     """Return the properties that a model is compiled with.
 
     One stream, so that ``threads`` work on one batch; no pinning to cores, which the other engines
-    do not do either.
+    do not do either. Two threads may share a core, as theirs may: OpenVINO would take fewer threads
+    than it is asked for.
     """
     return {
         "INFERENCE_PRECISION_HINT": precision.value,
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,
+        "ENABLE_HYPER_THREADING": True,
     }
 
 

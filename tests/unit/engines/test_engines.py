@@ -1,6 +1,7 @@
 """The contract that every engine keeps."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -311,6 +312,13 @@ def test_a_gpu_that_torch_was_not_built_for_is_told(monkeypatch):
         engine_version(EngineName.TORCH, Device.CUDA)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
     assert engine_version(EngineName.TORCH, Device.CUDA) == torch.__version__
+
+
+def test_fewer_threads_than_asked_for_are_told(results, caplog):
+    load_engine(EngineName.OPENVINO, results.export_folder, threads=1)
+    assert not caplog.text
+    load_engine(EngineName.OPENVINO, results.export_folder, threads=1000)
+    assert re.search(r"OpenVINO computes with \d+ threads, not 1000", caplog.text)
 
 
 def test_the_number_of_threads_is_the_one_asked_for(results):

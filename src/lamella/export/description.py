@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lamella.datasets.settings import TargetKind
-from lamella.errors import StoreError
+from lamella.errors import EngineUnavailableError, StoreError
 from lamella.stores.json_files import write_json
 
 DESCRIPTION_NAME = "model.json"
@@ -89,7 +89,11 @@ class ModelDescription(ModelInterface):
     files: tuple[str, ...] = ()
     """Where the model is more than one file: all of them, beside this description, sorted."""
     digest: str
-    """SHA-256 of the model file, hexadecimal; of several files, of their digests and names."""
+    """SHA-256 of the model file, hexadecimal; of several files, of their digests and names; empty
+    where it could not be written."""
+    failure: str = ""
+    """Why the network could not be written in this format, of which there is no file then; else
+    empty."""
     opset: int | None
     """ONNX operator set; absent for other formats."""
     kind: TargetKind = TargetKind.CLASSES
@@ -175,10 +179,13 @@ def open_model(folder: Path) -> tuple[Path, ModelDescription]:
     """Return what a program opens of a folder's model, checked, and its description.
 
     Raises:
+        EngineUnavailableError: the network could not be written in this format.
         StoreError: description or model is missing, or the model is not the described one.
     """
     description = read_description(folder)
     path = folder / description.file
+    if description.failure:
+        raise EngineUnavailableError(description.failure, str(path), _EXPORT_AGAIN)
     try:
         digest = model_digest(folder, description.files or (description.file,))
     except OSError as error:

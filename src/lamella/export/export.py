@@ -22,7 +22,11 @@ from lamella.export.description import (
 )
 from lamella.export.formats import write_formats
 from lamella.export.program import example_patches, trace_program
-from lamella.export.saved_model import write_keras_saved_model
+from lamella.export.saved_model import (
+    onnx2tf_python,
+    write_keras_saved_model,
+    write_saved_model,
+)
 from lamella.export.settings import ExportSettings
 from lamella.models.interface import (
     EXAMPLE_NAME,
@@ -77,7 +81,8 @@ def export_model(
             is written as a SavedModel; else nothing.
 
     Raises:
-        ExportError: no seed can be chosen, or the network cannot be translated.
+        ExportError: no seed can be chosen, or the network cannot be written as ONNX or by
+            torch.export. Of another format ``model.json`` says why.
     """
     started_ms = now_ms()
     candidate = choose_seed(metrics, settings.metric)
@@ -107,36 +112,42 @@ def _write_models(
     outputs = [OUTPUT_NAMES[chosen.trained.kind]]
     examples = (example_patches(chosen.trained.patch_px),)
     program = trace_program(chosen.trained.inference(), examples)
-    keras = chosen.trained.run.framework is Framework.TENSORFLOW
-    write_formats(
+
+    def write_tensorflow(path: Path) -> None:
+        if chosen.trained.run.framework is Framework.TENSORFLOW:
+            write_keras_saved_model(path, chosen.candidate.metrics)
+        else:
+            onnx_file = folder / ModelFormat.ONNX / MODEL_FILES[ModelFormat.ONNX]
+            write_saved_model(path, onnx_file, python=onnx2tf_python(*onnx2tf))
+
+    failures = write_formats(
         folder,
         program,
-        [stored for stored in formats if not (keras and stored is ModelFormat.TENSORFLOW)],
+        formats,
         opset=settings.opset,
         inputs=[INPUT_NAME],
         outputs=outputs,
-        onnx2tf=onnx2tf,
+        write_saved_model=write_tensorflow,
     )
-    if keras and ModelFormat.TENSORFLOW in formats:
-        write_keras_saved_model(
-            folder / ModelFormat.TENSORFLOW / MODEL_FILES[ModelFormat.TENSORFLOW],
-            chosen.candidate.metrics,
-        )
-    described = {stored: _describe(chosen, folder, settings, stored) for stored in formats}
+    described = {
+        stored: _describe(chosen, folder, settings, stored, failures.get(stored, ""))
+        for stored in formats
+    }
     return described[ModelFormat.ONNX]
 
 
 def _describe(
-    chosen: _Chosen, folder: Path, settings: ExportSettings, stored: ModelFormat
+    chosen: _Chosen, folder: Path, settings: ExportSettings, stored: ModelFormat, failure: str
 ) -> ModelDescription:
     trained = chosen.trained
     edge, scale = trained.patch_px, trained.scale
-    files = model_files(folder / stored, stored)
+    files = () if failure else model_files(folder / stored, stored)
     description = ModelDescription(
         format=stored,
         file=MODEL_FILES[stored],
         files=files if len(files) > 1 else (),
-        digest=model_digest(folder / stored, files),
+        digest="" if failure else model_digest(folder / stored, files),
+        failure=failure,
         opset=settings.opset if stored is ModelFormat.ONNX else None,
         inputs=(_tensor(INPUT_NAME, "uint8", (-1, edge, edge, 3), "NHWC"),),
         outputs=(_output(trained),),

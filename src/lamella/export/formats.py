@@ -1,16 +1,22 @@
 """One program in several formats."""
 
-from collections.abc import Sequence
+import logging
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch.export import ExportedProgram
 
+from lamella.errors import ExportError
 from lamella.export.description import MODEL_FILES, ModelFormat
 from lamella.export.onnx_file import write_onnx
 from lamella.export.openvino_ir import write_openvino
 from lamella.export.program import write_program
-from lamella.export.saved_model import write_saved_model
 from lamella.export.torchscript import write_torchscript
+
+_log = logging.getLogger(__name__)
+
+_ALWAYS = (ModelFormat.ONNX, ModelFormat.TORCH)
 
 
 def write_formats(
@@ -21,9 +27,11 @@ def write_formats(
     opset: int,
     inputs: Sequence[str],
     outputs: Sequence[str],
-    onnx2tf: Sequence[Path] = (),
-) -> None:
+    write_saved_model: Callable[[Path], None] | None = None,
+) -> dict[ModelFormat, str]:
     """Write a program as ONNX and in other formats.
+
+    One that cannot be written does not take the others with it, but for ONNX and torch.export's.
 
     Args:
         folder: Gets a folder for each format, such as ``onnx/model.onnx``.
@@ -32,26 +40,37 @@ def write_formats(
         opset: ONNX operator set.
         inputs: Names of the inputs.
         outputs: Names of the outputs.
-        onnx2tf: The file that names the Python of onnx2tf's environment, where a SavedModel is
-            written; else nothing.
+        write_saved_model: Writes TensorFlow's folder, where that is among the formats; the ONNX
+            file is there when it is called.
+
+    Returns:
+        Why a format could not be written; nothing is left of it.
 
     Raises:
-        ExportError: a format cannot be written.
+        ExportError: ONNX or torch.export's format cannot be written.
     """
     paths = {stored: folder / stored / MODEL_FILES[stored] for stored in ModelFormat}
     # First, for others are made of it.
     onnx_file = paths[ModelFormat.ONNX]
     write_onnx(onnx_file, program, opset=opset, inputs=inputs, outputs=outputs)
+    writers: dict[ModelFormat, Callable[[Path], None] | None] = {
+        ModelFormat.ONNX: lambda _: None,
+        ModelFormat.TORCH: lambda path: write_program(path, program),
+        ModelFormat.TORCHSCRIPT: lambda path: write_torchscript(path, program),
+        ModelFormat.OPENVINO: lambda path: write_openvino(path, onnx_file),
+        ModelFormat.TENSORFLOW: write_saved_model,
+    }
+    failures: dict[ModelFormat, str] = {}
     for stored in formats:
-        match stored:
-            case ModelFormat.ONNX:
-                pass
-            case ModelFormat.TORCH:
-                write_program(paths[stored], program)
-            case ModelFormat.TORCHSCRIPT:
-                write_torchscript(paths[stored], program)
-            case ModelFormat.OPENVINO:
-                write_openvino(paths[stored], onnx_file)
-            case ModelFormat.TENSORFLOW:
-                python = Path(onnx2tf[0].read_text(encoding="utf-8").strip())
-                write_saved_model(paths[stored], onnx_file, python=python)
+        write = writers[stored]
+        assert write is not None, "its writer is given"
+        try:
+            write(paths[stored])
+        except ExportError as error:
+            if stored in _ALWAYS:
+                raise
+            # What an earlier export has left would be another network.
+            shutil.rmtree(paths[stored].parent, ignore_errors=True)
+            failures[stored] = error.what
+            _log.warning("not written for %s: %s", stored, error)
+    return failures

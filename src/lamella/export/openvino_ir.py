@@ -5,8 +5,15 @@ import tempfile
 from pathlib import Path
 
 import openvino
+from openvino import frontend
 
+from lamella.errors import ExportError
 from lamella.stores.atomic import replacing
+
+_FAULTS = (
+    *(RuntimeError, frontend.GeneralFailure, frontend.InitializationFailure),
+    *(frontend.NotImplementedFailure, frontend.OpConversionFailure, frontend.OpValidationFailure),
+)
 
 
 def write_openvino(path: Path, onnx_file: Path) -> None:
@@ -17,8 +24,21 @@ def write_openvino(path: Path, onnx_file: Path) -> None:
     Args:
         path: The final ``.xml``; the weights appear beside it before it does.
         onnx_file: The model.
+
+    Raises:
+        ExportError: OpenVINO cannot translate it.
     """
-    model = openvino.convert_model(str(onnx_file))
+    try:
+        model = openvino.convert_model(str(onnx_file))
+    except _FAULTS as error:
+        # What precedes it are places in OpenVINO's own source, and headings.
+        reason = str(error).strip().rpartition("\n")[2]
+        raise ExportError(
+            f"the network cannot be written for OpenVINO ({reason})",
+            str(path),
+            "Take `openvino` out of `parity.engines` and `benchmark.engines`, or choose another"
+            " `model`",
+        ) from error
     with tempfile.TemporaryDirectory() as scratch:
         written = Path(scratch) / path.name
         openvino.save_model(model, str(written), compress_to_fp16=False)

@@ -40,6 +40,25 @@ def write_saved_model(path: Path, onnx_file: Path, *, python: Path) -> None:
         _write([str(python), str(_PROGRAM), str(given)], path, Path(scratch), environment)
 
 
+def onnx2tf_python(named: Path) -> Path:
+    """Return the Python of onnx2tf's environment.
+
+    Args:
+        named: The file that names it; empty where the environment could not be made.
+
+    Raises:
+        ExportError: it could not be made.
+    """
+    python = named.read_text(encoding="utf-8").strip()
+    if not python:
+        raise ExportError(
+            "onnx2tf's environment could not be made, results/logs/prepare_onnx2tf.log says why",
+            str(named),
+            "Run scripts/onnx2tf.sh where there is internet, delete this file and run again",
+        )
+    return Path(python)
+
+
 def write_keras_saved_model(path: Path, metrics: Path) -> None:
     """Write a network that TensorFlow has trained.
 

@@ -10,6 +10,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
+from lamella.errors import ExportError
 from lamella.stores.atomic import replacing
 
 
@@ -27,6 +28,9 @@ def write_torchscript(path: Path, program: ExportedProgram) -> None:
     Args:
         path: The final path.
         program: The exported program; axis 0 of inputs and outputs is free.
+
+    Raises:
+        ExportError: TorchScript has not what the network does.
     """
     module = program.module()
     assert program.example_inputs is not None, "torch.export keeps them"
@@ -34,8 +38,17 @@ def write_torchscript(path: Path, program: ExportedProgram) -> None:
     with torch_jit_unheard(), torch.inference_mode():
         # The program checks the shapes that it gets, and nothing else of Python is left in it.
         warnings.filterwarnings("ignore", category=TracerWarning)
-        traced = torch.jit.trace(module, arguments)  # type: ignore[no-untyped-call]
-        frozen = torch.jit.freeze(traced.eval())
+        try:
+            traced = torch.jit.trace(module, arguments)  # type: ignore[no-untyped-call]
+            frozen = torch.jit.freeze(traced.eval())
+        except RuntimeError as error:
+            reason, _, _ = str(error).strip().partition("\n")
+            raise ExportError(
+                f"the network cannot be written as TorchScript ({reason})",
+                str(path),
+                "Take `torchscript` out of `parity.engines` and `benchmark.engines`, or choose"
+                " another `model`",
+            ) from error
         # Through memory: torch puts the name of the file, here a temporary one, into the file.
         packed = io.BytesIO()
         torch.jit.save(frozen, packed)

@@ -15,7 +15,11 @@ from lamella.errors import StoreError
 from lamella.export.description import MODEL_FILES, ModelFormat, model_digest, model_files
 from lamella.export.formats import write_formats
 from lamella.export.program import trace_program
-from lamella.export.saved_model import write_unet_saved_model
+from lamella.export.saved_model import (
+    onnx2tf_python,
+    write_saved_model,
+    write_unet_saved_model,
+)
 from lamella.models.segmentation import SegmentationNetwork
 from lamella.workloads.exported import REFERENCE_NAME, ExportedNetwork, write_answers
 from lamella.workloads.inputs import open_input
@@ -56,7 +60,8 @@ def export_workload(
 
     Raises:
         StoreError: the prepared input is another one, or the same everywhere.
-        ExportError: a format cannot be written.
+        ExportError: the network cannot be written as ONNX or by torch.export. Of another format
+            ``network.json`` says why.
     """
     examples = open_workload(case, open_input(prepared), settings).examples()
     try:
@@ -71,25 +76,37 @@ def export_workload(
     # Two rows: a length of 1 would be taken for a fixed one.
     two = torch.from_numpy(np.concatenate([examples[:1]] * 2))
     program = trace_program(made.network, (two,))
-    others = list(formats)
-    if isinstance(made.network, SegmentationNetwork) and ModelFormat.TENSORFLOW in formats:
-        others.remove(ModelFormat.TENSORFLOW)
-        saved = folder / ModelFormat.TENSORFLOW / MODEL_FILES[ModelFormat.TENSORFLOW]
-        write_unet_saved_model(saved, made.network, made.interface)
-    write_formats(
-        folder, program, others, opset=opset, inputs=[INPUT], outputs=[OUTPUT], onnx2tf=onnx2tf
+
+    def write_tensorflow(path: Path) -> None:
+        if isinstance(made.network, SegmentationNetwork):
+            write_unet_saved_model(path, made.network, made.interface)
+        else:
+            onnx_file = folder / ModelFormat.ONNX / MODEL_FILES[ModelFormat.ONNX]
+            write_saved_model(path, onnx_file, python=onnx2tf_python(*onnx2tf))
+
+    failures = write_formats(
+        folder,
+        program,
+        formats,
+        opset=opset,
+        inputs=[INPUT],
+        outputs=[OUTPUT],
+        write_saved_model=write_tensorflow,
     )
     write_answers(folder / REFERENCE_NAME, examples, _answers(made.network, examples))
-    files = {stored: model_files(folder / stored, stored) for stored in formats}
+    files = {
+        stored: model_files(folder / stored, stored) for stored in formats if stored not in failures
+    }
     ExportedNetwork(
         case=case,
         seed=settings.seed,
         parameters=made.parameters,
         interface=made.interface,
-        digests={stored: model_digest(folder / stored, files[stored]) for stored in formats},
+        digests={stored: model_digest(folder / stored, files[stored]) for stored in files},
         files=files,
+        failures=failures,
     ).write(output)
-    _log.info("%s: %.1f million weights as %s", case, made.parameters / 1e6, ", ".join(formats))
+    _log.info("%s: %.1f million weights as %s", case, made.parameters / 1e6, ", ".join(files))
 
 
 def _answers(network: torch.nn.Module, examples: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -5,9 +5,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from lamella.benchmark.settings import BenchmarkCase
-from lamella.errors import StoreError
+from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import MODEL_FILES, ModelFormat, ModelInterface, model_digest
 from lamella.stores.atomic import replacing
 from lamella.workloads.stored import Stored, unreadable
@@ -34,6 +35,8 @@ class ExportedNetwork(Stored):
     """SHA-256 of the model in each format, as in ``model.json`` of a trained network."""
     files: dict[ModelFormat, tuple[str, ...]]
     """The files that it covers, relative to the folder of the format."""
+    failures: dict[ModelFormat, str] = Field(default_factory=dict)
+    """Why other formats could not be written."""
 
     def open(self, folder: Path, stored: ModelFormat) -> Path:
         """Return what a program opens, checked.
@@ -43,10 +46,20 @@ class ExportedNetwork(Stored):
             stored: The format.
 
         Raises:
-            StoreError: the model is missing, or not the one that was described.
+            EngineUnavailableError: the network could not be written in this format.
+            StoreError: it was not exported in it, the model is missing, or not the one that was
+                described.
         """
         path = folder / stored / MODEL_FILES[stored]
         remedy = f"Delete {folder / NETWORK_NAME} and run `snakemake benchmark` again"
+        if stored in self.failures:
+            raise EngineUnavailableError(self.failures[stored], str(path), remedy)
+        if stored not in self.files:
+            raise StoreError(
+                "the network was not exported in this format",
+                str(path),
+                "Add an engine that reads it to `benchmark.engines`",
+            )
         try:
             found = model_digest(path.parent, self.files[stored])
         except OSError as error:

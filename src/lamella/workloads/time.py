@@ -159,7 +159,8 @@ def _cell(
         run_items=subject.workload.run_items,
         source=subject.source,
         parameters=network.parameters,
-        model_digest=network.digests[FORMATS[subject.engine]],
+        # None where it could not be written for this engine.
+        model_digest=network.digests.get(FORMATS[subject.engine], ""),
         limit=subject.limit,
         host=subject.host,
         lamella_version=lamella.__version__,

@@ -49,6 +49,7 @@ def test_the_description_says_how_to_run_the_onnx_model(results):
         "format": "onnx",
         "file": "model.onnx",
         "files": [],
+        "failure": "",
         "opset": 18,
         "inputs": [
             {"name": "patches", "dtype": "uint8", "shape": [-1, 48, 48, 3], "layout": "NHWC"}

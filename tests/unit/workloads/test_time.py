@@ -164,6 +164,25 @@ def test_a_batch_size_that_the_engine_fails_at_does_not_take_the_others_with_it(
     assert record.params["batch_5"] == f"unavailable: {reason}"
 
 
+def test_engine_whose_format_could_not_be_written_says_why(tmp_path, tiny):
+    (tmp_path / "onnx2tf.txt").touch()
+    prepare_workload(case=BenchmarkCase.WSI, output=tmp_path / "input.json", settings=SETTINGS)
+    export_workload(
+        case=BenchmarkCase.WSI,
+        prepared=tmp_path / "input.json",
+        output=tmp_path / "network.json",
+        engines=[EngineName.TENSORFLOW],
+        opset=18,
+        settings=SETTINGS,
+        onnx2tf=[tmp_path / "onnx2tf.txt"],
+    )
+    cell = timed(tmp_path, EngineName.TENSORFLOW, tmp_path / "tensorflow.json")
+    assert (cell.verdict, cell.measurement) == (Verdict.UNAVAILABLE, None)
+    assert "onnx2tf's environment could not be made" in cell.reason
+    with pytest.raises(StoreError, match=r"not exported in this format.*benchmark\.engines"):
+        timed(tmp_path, EngineName.TORCHSCRIPT, tmp_path / "torchscript.json")
+
+
 def test_engine_that_is_not_available_says_why_and_the_run_goes_on(folder, tmp_path, tiny):
     cell = timed(
         folder,

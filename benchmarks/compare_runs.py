@@ -5,8 +5,8 @@
 Reads ``workloads.tsv`` and ``summary.tsv`` of both, as far as they are there. Prints, for each case
 and batch size, every engine's median in the second run over that in the first, and whether both
 rank the engines alike; at the end the largest deviation. Engines whose medians are within 5 % of
-each other in both runs may change places. Runs of other numbers of items are not compared. Engines
-that are invalid in one of the runs, or have failed at a batch size, are named and left out.
+each other in one of the runs may change places. Runs of other numbers of items are not compared.
+Engines that are not valid in both runs are named, with what they are in each, and left out.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from pathlib import Path
 from lamella.engines.verdict import Verdict
 from lamella.stores.tables import Row, read_table
 
-MEDIANS = {"workloads.tsv": "total_ms_median", "summary.tsv": "latency_ms_median"}
+MEDIANS = ("total_ms_median", "latency_ms_median")
 NEAR = 1.05
 
-Group = dict[str, float]
-"""Medians of the engines of one case, batch size and mode."""
+Group = dict[str, Row]
+"""Rows of the engines of one case, batch size and mode."""
 
 
 def main() -> None:
@@ -28,42 +28,50 @@ def main() -> None:
     parser.add_argument("first", type=Path, help="a folder results/benchmark")
     parser.add_argument("second", type=Path, help="another one")
     arguments = parser.parse_args()
-    first, second = groups(arguments.first), groups(arguments.second)
-    shared = {
-        name: [each for each in first[name] if each in second.get(name, {})] for name in first
-    }
-    common = {name: engines for name, engines in shared.items() if engines}
-    if not common:
+    runs = groups(arguments.first), groups(arguments.second)
+    deviations = []
+    for name in {**runs[0], **runs[1]}:
+        first, second = (run.get(name, {}) for run in runs)
+        both = {}
+        for engine in {**first, **second}:
+            verdicts = [
+                rows[engine]["verdict"] if engine in rows else "absent" for rows in (first, second)
+            ]
+            if verdicts == [Verdict.VALID] * 2:
+                both[engine] = (median(first[engine]), median(second[engine]))
+            else:
+                print(f"{' '.join(name)}: {engine} is left out, {' and '.join(verdicts)}")
+        if both:
+            ratios = {engine: after / before for engine, (before, after) in both.items()}
+            deviations += [max(ratio, 1 / ratio) for ratio in ratios.values()]
+            said = ", ".join(f"{engine} {ratio:.3f}" for engine, ratio in ratios.items())
+            ranked = "ranked alike" if alike(both) else "RANKED OTHERWISE"
+            print(f"{' '.join(name)}: {ranked}; {said}")
+    if not deviations:
         raise SystemExit(
             f"{arguments.first}, {arguments.second}: no engine is valid in the same case in both."
             " Name two folders results/benchmark."
         )
-    worst = 1.0
-    for name, engines in common.items():
-        both = {engine: (first[name][engine], second[name][engine]) for engine in engines}
-        ratios = {engine: after / before for engine, (before, after) in both.items()}
-        worst = max([worst, *(max(ratio, 1 / ratio) for ratio in ratios.values())])
-        said = ", ".join(f"{engine} {ratio:.3f}" for engine, ratio in ratios.items())
-        print(f"{' '.join(name)}: {'ranked alike' if alike(both) else 'RANKED OTHERWISE'}; {said}")
-    print(f"largest deviation of a median: {100 * (worst - 1):.1f} %")
+    print(f"largest deviation of a median: {100 * (max(deviations) - 1):.1f} %")
 
 
 def groups(folder: Path) -> dict[tuple[str, ...], Group]:
     found: dict[tuple[str, ...], Group] = defaultdict(dict)
-    for table, median in MEDIANS.items():
-        rows = read_table(folder / table) if (folder / table).exists() else []
-        for row in rows:
-            engine = f"{row['engine']} {row['precision']}"
-            if row["verdict"] == Verdict.VALID:
-                found[group(row)][engine] = float(row[median])
-            elif row["batch_size"]:
-                print(f"{folder}: {' '.join(group(row))}: {engine} is {row['verdict']}, left out")
+    for table in (folder / "workloads.tsv", folder / "summary.tsv"):
+        for row in read_table(table) if table.exists() else []:
+            # Else the engine was not there at all.
+            if row["batch_size"]:
+                found[group(row)][f"{row['engine']} {row['precision']}"] = row
     return found
 
 
 def group(row: Row) -> tuple[str, ...]:
     parts = (row["case"], f"batch {row['batch_size']}", row.get("mode"), row.get("run_items"))
     return tuple(part for part in parts if part)
+
+
+def median(row: Row) -> float:
+    return next(float(row[column]) for column in MEDIANS if column in row)
 
 
 def alike(both: dict[str, tuple[float, float]]) -> bool:

@@ -12,6 +12,7 @@ from snakemake_interface_executor_plugins.settings import ExecMode
 from lamella import (
     benchmark,
     cohort,
+    drawing,
     engines,
     export,
     interpret,

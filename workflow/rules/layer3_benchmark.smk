@@ -78,6 +78,7 @@ rule prepare_workload:
         settings=lambda wildcards: SETTINGS.workloads.of_input(
             wildcards.case
         ).as_params(),
+        drawing_revision=drawing.REVISION,
         revision=workloads.REVISION,
     script:
         "../../scripts/benchmark/prepare_workload.py"
@@ -101,6 +102,7 @@ rule export_workload:
         engines=ENGINES,
         opset=SETTINGS.export.opset,
         settings=SETTINGS.workloads.of_network().as_params(),
+        export_revision=export.REVISION,
         revision=workloads.REVISION,
     script:
         "../../scripts/benchmark/export_workload.py"
@@ -132,6 +134,8 @@ rule time_workload:
         limit=lambda wildcards: SETTINGS.parity.limits.of(wildcards.precision),
         benchmark=SETTINGS.benchmark.of_workloads().as_params(),
         settings=SETTINGS.workloads.of_runs().as_params(),
+        reading_revision=slides.REVISION,
+        engines_revision=engines.REVISION,
         revision=workloads.REVISION,
     script:
         "../../scripts/benchmark/time_workload.py"

@@ -30,6 +30,7 @@ _NIFTI_FAULTS = (
     *(OSError, ValueError, EOFError, zlib.error, nibabel.wrapstruct.WrapStructError),
     *(nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError),
 )
+_DICOM, _DICOM_AT = b"DICM", 128
 _ARRAY = "input.npy"
 _SLIDE = "slide.svs"
 _DRAWN_MPP = 0.25
@@ -104,9 +105,14 @@ def read_clip(path: Path, frames: int) -> NDArray[np.uint8]:
         frames: Most frames that are read.
 
     Raises:
-        StoreError: FFmpeg reads no frame of it.
+        StoreError: FFmpeg reads no frame of it, or it is a DICOM file.
     """
     try:
+        with path.open("rb") as stream:
+            stream.seek(_DICOM_AT)
+            if stream.read(len(_DICOM)) == _DICOM:
+                # It would take the images in it for a stream, and lose some where they begin.
+                raise _unreadable(path, "FFmpeg loses frames of DICOM files: name a clip of them")
         with av.open(str(path)) as clip:
             decoded = itertools.islice(clip.decode(video=0), frames)
             found = [frame.to_ndarray(format="gray") for frame in decoded]

@@ -26,7 +26,8 @@ class WorkloadSettings(Settings):
     comparable."""
 
     frames: Path | None = None
-    """Of `ultrasound`, a clip that FFmpeg reads; absent: drawn. It is repeated or cut to length."""
+    """Of `ultrasound`, a clip that FFmpeg reads, no DICOM file; absent: drawn. It is repeated or
+    cut to length."""
 
     volume: Path | None = None
     """Of `ct`, a volume in Hounsfield units as NIfTI; absent: drawn. It is repeated or cut to

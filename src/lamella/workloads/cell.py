@@ -21,6 +21,9 @@ class RunTimes(CellValue):
 
     total_ms: float
     """Wall-clock time."""
+    start_ms: float
+    """Of it, what does not depend on how many items there are: of `wsi` until the first patch is
+    asked for, of `overlapped` runs until the first batch is there; 0 of the others."""
     cpu_ms: float
     """Time of all CPUs that the process took, and those that read for it."""
     joules: float | None = None

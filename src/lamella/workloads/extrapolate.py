@@ -2,37 +2,54 @@
 
 from collections.abc import Sequence
 
-from lamella.workloads.cell import RunTimes, WorkloadCell, WorkloadRuns
+from lamella.workloads.cell import Mode, RunTimes, WorkloadCell, WorkloadRuns
 from lamella.workloads.stages import Stage, StageTimes
 
 
 def whole_runs(cell: WorkloadCell) -> Sequence[WorkloadRuns]:
     """Return all kinds of runs of a cell as if every run had had all items.
 
-    Times of calls stay as they were measured. Times of a run are multiplied by the number of items
-    over those that it had, but for opening a slide and finding its tissue, which are of the whole
-    in any run. What else happens once is multiplied, too: the memory of a result, and, where
-    patches are read ahead, the wait for the first batch. Energy is not told. Where runs had all
-    items they are returned as they are; without a measurement there are none.
+    Times of calls stay as they were measured. The total of a run is multiplied by the number of
+    items over those that it had, but for its start: a slide is opened and its tissue found once in
+    any run. (The memory of a result, which is asked for once, too, is multiplied.) Energy is not
+    told. Where runs had all items they are returned as they are; without a measurement there are
+    none.
+
+    In overlapped runs the wait for the first batch is of the start, too. Where the engine is slower
+    than the readers, it never waits again: what follows the start is its work alone, so much for
+    each item. Where they are slower, it waits for most batches of the whole, but a run of a few
+    does not show it: some of them, or all, are read before the first is given. The whole then takes
+    as long as the readers need for all patches together, once the tissue is found. It never takes
+    less, so the longer of both times is returned.
+
+    CPU time is multiplied but for the start, as if one CPU were busy in it; of overlapped runs but
+    for the tissue alone, for others read the first batch. What several processes take beyond that
+    to open the slide and to read its overview together is multiplied, too.
     """
     kinds = () if cell.measurement is None else cell.measurement.kinds
     if not cell.extrapolated:
         return kinds
     factor = cell.items / cell.run_items
     return [
-        kind.model_copy(update={"runs": tuple(_whole(run, factor) for run in kind.runs)})
+        kind.model_copy(
+            update={
+                "runs": tuple(_whole(run, kind.mode, factor, cell.readers) for run in kind.runs)
+            }
+        )
         for kind in kinds
     ]
 
 
-def _whole(run: RunTimes, factor: float) -> RunTimes:
-    once = run.stages.get(Stage.TISSUE)
-    once_ms = 0.0 if once is None else once.total_ms
+def _whole(run: RunTimes, mode: Mode, factor: float, readers: int) -> RunTimes:
+    total_ms = run.start_ms + (run.total_ms - run.start_ms) * factor
+    once_ms = run.start_ms
+    if mode is Mode.OVERLAPPED:
+        once_ms = run.stages[Stage.TISSUE].total_ms
+        reading_ms = run.stages[Stage.PATCH_GENERATOR].total_ms * factor / readers
+        total_ms = max(total_ms, once_ms + reading_ms)
     return run.model_copy(
         update={
-            "total_ms": once_ms + (run.total_ms - once_ms) * factor,
-            # As if one CPU found the tissue. Processes that read its overview together take more,
-            # and each opens the slide; that is multiplied, too.
+            "total_ms": total_ms,
             "cpu_ms": once_ms + max(0.0, run.cpu_ms - once_ms) * factor,
             "joules": None,
             "stages": {

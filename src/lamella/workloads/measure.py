@@ -212,14 +212,15 @@ def timed(
     run: Run, engine: CheckedEngine, batch_size: int, meter: EnergyMeter | None = None
 ) -> tuple[RunTimes, NDArray[Any]]:
     """Run a workload once, and return its times and its result."""
-    clock = StageClock()
     start_j = read_joules(meter)
+    clock = StageClock()
     cpu, wall = time.process_time_ns(), time.perf_counter_ns()
     result = run(engine, clock, batch_size=batch_size)
     wall, cpu = time.perf_counter_ns() - wall, time.process_time_ns() - cpu
     cpu += clock.processes_cpu_ns
     times = RunTimes(
         total_ms=wall / _NS_PER_MS,
+        start_ms=clock.start_ms,
         cpu_ms=cpu / _NS_PER_MS,
         joules=_joules(start_j, meter, seconds=wall / _NS_PER_S),
         stages=clock.times(),

@@ -1,5 +1,6 @@
 """The workload ``wsi``: a slide is classified by patches, from the file to the heatmap."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -95,6 +96,7 @@ class WholeSlide:
         """
         with self._opened() as reader:
             cells = self._cells(reader, clock)
+            clock.started()
             places = _batches(self.run_items, batch_size)
             batches = (self._batch(reader, cells, each, clock) for each in places)
             pairs = zip(places, batches, strict=True)
@@ -141,7 +143,9 @@ class WholeSlide:
         ahead = ReadAhead(read, range(len(places)), threads=self._readers, pool=threads)
         # Closed where the engine fails: nothing is read any more when this returns.
         with closing(iter(ahead)) as batches:
-            pairs = zip(places, batches, strict=True)
+            first = next(batches)
+            clock.started()
+            pairs = zip(places, itertools.chain([first], batches), strict=True)
             heatmap = self._classify(engine, clock, cells, pairs, batch_size=batch_size)
         clock.processes_cpu_ns += processes.cpu_ns - before_ns
         return heatmap

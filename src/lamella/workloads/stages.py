@@ -36,15 +36,22 @@ class StageTimes(CellValue):
 
 
 class StageClock:
-    """Adds up the time of each stage, of several threads, too.
+    """Adds up the time of each stage, of several threads, too; a run begins with it.
 
     Attributes:
+        start_ms: Time in which happened what a run does once, as in ``RunTimes``.
         processes_cpu_ns: CPU time of other processes that work for the run.
     """
 
     def __init__(self) -> None:
         self._calls_ms: dict[Stage, list[float]] = {stage: [] for stage in Stage}
+        self.start_ms = 0.0
         self.processes_cpu_ns = 0
+        self._began_ns = time.perf_counter_ns()
+
+    def started(self) -> None:
+        """Note that what a run does once is done."""
+        self.start_ms = (time.perf_counter_ns() - self._began_ns) / _NS_PER_MS
 
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:

@@ -38,7 +38,9 @@ def kind_of(batch_size, *totals_ms, mode=Mode.SEQUENTIAL):
     return WorkloadRuns(
         mode=mode,
         batch_size=batch_size,
-        runs=[RunTimes(total_ms=total, cpu_ms=1.0, stages=stages) for total in totals_ms],
+        runs=[
+            RunTimes(total_ms=total, start_ms=0.0, cpu_ms=1.0, stages=stages) for total in totals_ms
+        ],
         of_labels=False,
         unanswered=0,
         reference_difference=0.0,

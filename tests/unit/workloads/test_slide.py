@@ -36,6 +36,15 @@ class Waiting:
         return np.zeros((len(patches), 4), dtype=np.float32)
 
 
+class Idle:
+    """An engine that answers at once."""
+
+    device, interface = Device.CPU, Waiting.interface
+
+    def infer(self, patches):
+        return np.zeros((len(patches), 4), dtype=np.float32)
+
+
 @pytest.fixture
 def slide(tmp_path):
     path = tmp_path / "slide.png"
@@ -51,13 +60,32 @@ def test_the_second_batch_is_read_while_the_engine_computes_the_first(slide):
     assert engine.calls == clock.times()[Stage.PATCH_GENERATOR].calls == 3
 
 
+def delayed(call, seconds):
+    def slowly(*given, **named):
+        time.sleep(seconds)
+        return call(*given, **named)
+
+    return slowly
+
+
+@pytest.mark.parametrize("overlapped", [False, True])
+def test_a_run_starts_with_what_it_does_once_and_with_the_first_batch_where_read_ahead(
+    slide, overlapped, monkeypatch
+):
+    engine = Idle()
+    monkeypatch.setattr(engine, "infer", delayed(engine.infer, 0.1))
+    monkeypatch.setattr(WholeSlide, "_batch", delayed(WholeSlide._batch, 0.1))
+    monkeypatch.setattr(WholeSlide, "_opened", delayed(WholeSlide._opened, 0.1))
+    monkeypatch.setattr(ReadingProcesses, "read_batch", delayed(ReadingProcesses.read_batch, 0.1))
+    with slide.overlapped(1) as ahead:
+        times, _ = timed(ahead if overlapped else slide.run, engine, 1)
+    # The slide is opened, or the first of three batches is there.
+    assert times.start_ms > times.stages[Stage.TISSUE].total_ms + 100
+    # All three batches are still to be computed, and in turn to be read.
+    assert times.total_ms > times.start_ms + (300 if overlapped else 600)
+
+
 def test_processor_time_of_the_processes_is_that_of_the_run(slide, monkeypatch):
-    class Idle:
-        device, interface = Device.CPU, Waiting.interface
-
-        def infer(self, patches):
-            return np.zeros((len(patches), 4), dtype=np.float32)
-
     # What this process takes itself is left out.
     monkeypatch.setattr("lamella.workloads.measure.time.process_time_ns", lambda: 0)
     with slide.overlapped(1) as run:
@@ -73,13 +101,7 @@ def test_nothing_is_read_any_more_where_the_engine_has_failed(slide, monkeypatch
         def infer(self, patches):
             raise RuntimeError("out of memory")
 
-    read = ReadingProcesses.read_batch
-
-    def slowly(*given):
-        time.sleep(0.2)
-        return read(*given)
-
-    monkeypatch.setattr(ReadingProcesses, "read_batch", slowly)
+    monkeypatch.setattr(ReadingProcesses, "read_batch", delayed(ReadingProcesses.read_batch, 0.2))
     clock = StageClock()
     with slide.overlapped(1) as run:
         # It holds all that was under way: what it was must have been ended.

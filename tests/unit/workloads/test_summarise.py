@@ -33,6 +33,7 @@ def stage(total_ms: float, *, calls: int = 4, sd_ms: float = 0.0) -> StageTimes:
 def run_of(total_ms: float, inference_ms: float, *, sd_ms: float = 0.0) -> RunTimes:
     return RunTimes(
         total_ms=total_ms,
+        start_ms=0.0,
         cpu_ms=1.5 * total_ms,
         stages={
             Stage.PATCH_GENERATOR: stage(80.0),
@@ -227,22 +228,28 @@ def test_a_row_holds_the_figures_of_all_runs(summarised):
     assert {key: row[key] for key in expected} == expected
 
 
-def test_runs_of_half_the_items_take_twice_as_long_but_for_the_tissue(summarised):
-    run = run_of(200.0, 100.0)
-    halves = run.model_copy(update={"stages": {**run.stages, Stage.TISSUE: stage(20.0, calls=1)}})
+def half_a_run(total_ms: float, *, start_ms: float, reading_ms: float = 80.0) -> RunTimes:
+    """Return a run of half the items, 20 ms of whose start found the tissue."""
+    run = run_of(total_ms, 100.0)
+    stages = {Stage.PATCH_GENERATOR: stage(reading_ms), Stage.TISSUE: stage(20.0, calls=1)}
+    return run.model_copy(update={"start_ms": start_ms, "stages": run.stages | stages})
+
+
+def test_runs_of_half_the_items_take_twice_as_long_but_for_the_start(summarised):
+    halves = half_a_run(200.0, start_ms=30.0)
     ahead = kind_of(halves, mode=Mode.OVERLAPPED)
     cell = cell_of(EngineName.TORCH, measured(kind_of(halves, halves), ahead), items=8)
     found = summarised(cell, ABSENT.model_copy(update={"items": 8}))
     expected = {
         "items": "8",
         "run_items": "4",
-        "total_ms_mean": "380.000",  # 20 + 2 * 180
+        "total_ms_mean": "370.000",  # 30 + 2 * 170
         "total_ms_sd": "",
-        "items_per_s": "21.053",
+        "items_per_s": "21.622",
         "tissue_ms": "20.000",
         "nn_inference_ms": "200.000",
         "nn_inference_call_ms_mean": "25.000",
-        "cpu_ms": "580.000",  # 20 + 2 * 280
+        "cpu_ms": "570.000",  # 30 + 2 * 270
     }
     assert {key: found["rows"][0][key] for key in expected} == expected
     assert "| torch, extrapolated |" in found["tables"]
@@ -251,6 +258,25 @@ def test_runs_of_half_the_items_take_twice_as_long_but_for_the_tissue(summarised
     assert "| tensorflow | – |" in found["tables"]
     assert "the first 4 of 8 frames or patches of drawn" in found["tables"]
     assert found["rows"][1]["overlap_cost"] == ""
+
+
+@pytest.mark.parametrize(
+    ("half", "total_ms"),
+    [
+        # A batch takes 60 ms to read and 50 ms to compute: after the first the engine never waits.
+        (half_a_run(180.0, start_ms=80.0, reading_ms=120.0), "280.000"),
+        # It takes 100 ms and 10 ms: both are there at once, two more 100 ms later.
+        (half_a_run(140.0, start_ms=120.0, reading_ms=200.0), "220.000"),
+    ],
+)
+def test_overlapped_runs_take_as_long_as_the_slower_of_engine_and_two_readers(
+    summarised, half, total_ms
+):
+    halves = measured(kind_of(half, mode=Mode.OVERLAPPED))
+    (row,) = summarised(cell_of(EngineName.TORCH, halves, items=8))["rows"]
+    assert row["total_ms_mean"] == total_ms
+    # What was read for the first batch is multiplied, too.
+    assert float(row["cpu_ms"]) == 20 + 2 * (1.5 * half.total_ms - 20)
 
 
 def test_one_run_has_no_deviation(summarised):

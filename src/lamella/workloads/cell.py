@@ -81,6 +81,8 @@ class WorkloadMeasurement(CellValue):
     label_agreement: float
     """Share of the pixels, or patches, of the examples with the network's class; the lowest one of
     all batch sizes."""
+    compared_answers: int
+    """How many pixels, or patches, that is a share of."""
     kinds: tuple[WorkloadRuns, ...]
     """The runs, of at least one batch size."""
     batch_failures: dict[int, str] = Field(default_factory=dict)

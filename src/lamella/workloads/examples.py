@@ -21,7 +21,7 @@ def example_places(items: int, most: int) -> NDArray[np.int64]:
 
 def compare_examples(
     engine: CheckedEngine, answers: Answers, batch_size: int
-) -> tuple[float, float]:
+) -> tuple[float, float, int]:
     """Return how far an engine's answers to the examples are from the network's.
 
     Args:
@@ -30,18 +30,21 @@ def compare_examples(
         batch_size: Examples per call.
 
     Returns:
-        The largest difference of a probability, NaN where an answer is NaN; and the share of equal
-        classes.
+        The largest difference of a probability, NaN where an answer is NaN; the share of equal
+        classes; and of how many, each example counted once.
     """
     examples, expected = answers
-    differences, agreements = [], []
+    differences, equal, answered = [], 0, 0
     # Call by call, for answers to volumes are large.
     for rows in full_batches(len(examples), batch_size):
         (found,), wanted = engine.run((examples[rows],)), expected[rows]
         differences.append(largest_difference(found, wanted))
-        agreements.append(np.mean(found.argmax(axis=-1) == wanted.argmax(axis=-1)))
+        # What fills the last batch was counted before.
+        same = (found.argmax(axis=-1) == wanted.argmax(axis=-1))[: len(examples) - rows[0]]
+        equal += int(np.count_nonzero(same))
+        answered += same.size
     # Not Python's own maximum, which may lose a NaN.
-    return float(np.max(differences)), float(np.mean(agreements))
+    return float(np.max(differences)), equal / answered, answered
 
 
 def full_batches(n: int, batch_size: int) -> Iterator[NDArray[np.int64]]:

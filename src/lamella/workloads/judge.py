@@ -2,7 +2,7 @@
 
 import math
 
-from lamella.benchmark.judge import ACCURACY_SHARE, others_rule
+from lamella.benchmark.judge import ACCURACY_SHARE, classes_reason, others_rule
 from lamella.engines.verdict import Verdict
 from lamella.workloads.cell import WorkloadMeasurement, WorkloadRuns
 from lamella.workloads.settings import WorkloadSettings, WorkloadSize
@@ -42,9 +42,11 @@ def _wrong(measurement: WorkloadMeasurement, limit: float) -> str:
     if not measurement.max_abs_difference <= limit:
         found = measurement.max_abs_difference
         return f"differs by {found:.3g}, limit {limit:g}"
-    if not measurement.label_agreement >= ACCURACY_SHARE:
-        share = 100 * measurement.label_agreement
-        return f"{share:.2f} % of its classes are the network's, fewer than 99 %"
+    reason = classes_reason(
+        measurement.label_agreement, measurement.compared_answers, whose="the network's"
+    )
+    if reason:
+        return reason
     allowed = 1 - ACCURACY_SHARE if measurement.kinds[0].of_labels else limit
     for kind in measurement.kinds:
         if not kind.reference_difference <= allowed:

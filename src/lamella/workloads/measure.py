@@ -47,6 +47,7 @@ class _OfSize(NamedTuple):
 
     difference: float
     label_agreement: float
+    compared_answers: int
     kinds: list[WorkloadRuns]
 
 
@@ -124,6 +125,7 @@ def measure_workload(
         # Not Python's own maximum, which may lose a NaN.
         max_abs_difference=float(np.max([size.difference for size in sizes])),
         label_agreement=min(size.label_agreement for size in sizes),
+        compared_answers=sizes[0].compared_answers,
         kinds=tuple(kind for size in sizes for kind in size.kinds),
         batch_failures=failures,
     )

@@ -11,6 +11,7 @@ GOOD = {
     "verdict": "valid",
     "reason": "",
     "limit": "0.0001",
+    "n": "1000",
     "top1_agreement": "0.998000",
     "auc": "0.890000",
     "auc_difference": "-1.000e-03",
@@ -151,6 +152,21 @@ def test_fewer_than_99_percent_of_the_networks_classes_are_invalid():
     assert accuracy_reason({**GOOD, "top1_agreement": "0.990000"}) == ""
     reason = accuracy_reason({**GOOD, "top1_agreement": "0.985000"})
     assert reason == "98.50 % of its classes are the trained network's, fewer than 99 %"
+
+
+@pytest.mark.parametrize(
+    ("n", "one_off", "two_off"),
+    [
+        ("14", "0.928571", "0.857143"),
+        ("16", "0.937500", "0.875000"),
+        ("99", "0.989899", "0.979798"),
+        ("199", "0.994975", "0.989950"),
+    ],
+)
+def test_of_fewer_than_100_classes_one_may_be_another(n, one_off, two_off):
+    assert accuracy_reason({**GOOD, "n": n, "top1_agreement": one_off}) == ""
+    reason = accuracy_reason({**GOOD, "n": n, "top1_agreement": two_off})
+    assert " % of its classes are the trained network's, fewer than " in reason
 
 
 def test_where_nothing_is_known_about_accuracy_the_differences_decide():

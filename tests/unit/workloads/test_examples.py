@@ -5,7 +5,12 @@ from PIL import Image
 
 from lamella.workloads.chest import Chest
 from lamella.workloads.clip import Clip
-from lamella.workloads.examples import example_places, full_batches, reference_difference
+from lamella.workloads.examples import (
+    compare_examples,
+    example_places,
+    full_batches,
+    reference_difference,
+)
 from lamella.workloads.slide import WholeSlide
 
 
@@ -17,6 +22,24 @@ def test_examples_are_spread_from_the_first_item_to_the_last():
 def test_batches_of_examples_are_full_and_hold_all():
     assert [rows.tolist() for rows in full_batches(4, 3)] == [[0, 1, 2], [3, 0, 1]]
     assert [rows.tolist() for rows in full_batches(2, 5)] == [[0, 1, 0, 1, 0]]
+
+
+def test_every_example_is_counted_once_also_where_it_fills_the_last_batch():
+    wanted = np.float32([[0.5005, 0.4995], *[[0.25, 0.75]] * 15])
+
+    class Rounding:
+        """An engine that takes the first patch for one of the other class, by 0.001."""
+
+        def run(self, inputs):
+            found = wanted.copy()
+            found[0] = found[0, ::-1]
+            return (found[inputs[0]],)
+
+    for batch_size in (1, 5, 16, 40):
+        numbers = np.arange(16)
+        difference, agreement, answers = compare_examples(Rounding(), (numbers, wanted), batch_size)
+        assert 0.0009 < difference < 0.0011
+        assert (agreement, answers) == (15 / 16, 16)
 
 
 def test_labels_are_counted_as_far_as_they_lie_within_and_probabilities_measured():

@@ -57,6 +57,7 @@ def lines_of(path, *kinds, **changes):
         energy_source="none",
         max_abs_difference=0.0,
         label_agreement=1.0,
+        compared_answers=400,
         kinds=kinds,
     )
     facts = {

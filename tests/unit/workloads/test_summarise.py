@@ -66,6 +66,7 @@ def measured(*kinds: WorkloadRuns, difference: float = 0.0) -> WorkloadMeasureme
         energy_source="RAPL package-0",
         max_abs_difference=difference,
         label_agreement=0.9975,
+        compared_answers=400,
         kinds=kinds,
     )
 

@@ -370,6 +370,7 @@ def measured(**changes):
         "energy_source": "none",
         "max_abs_difference": 1e-6,
         "label_agreement": 1.0,
+        "compared_answers": 400,
         "kinds": (kind.model_copy(update=changes.pop("kind", {})),),
     }
     return WorkloadMeasurement(**{**right, **changes})
@@ -384,6 +385,11 @@ def measured(**changes):
         (
             {"label_agreement": 0.98},
             "98.00 % of its classes are the network's, fewer than 99 %",
+        ),
+        ({"label_agreement": 15 / 16, "compared_answers": 16}, ""),
+        (
+            {"label_agreement": 14 / 16, "compared_answers": 16},
+            "87.50 % of its classes are the network's, fewer than 93.75 %",
         ),
         ({"kind": {"unanswered": 1}}, "answers that are not finite, in sequential runs at batch 1"),
         ({"kind": {"reference_difference": 0.005}}, ""),

@@ -68,7 +68,7 @@ def measure_workload(
         workload: What is run.
         name: The engine.
         precision: Arithmetic that it computes in.
-        model: The network, in the engine's format.
+        model: The network, in the engine's format; it was checked.
         interface: Its input and output.
         answers: Examples with the network's answers.
         benchmark: Device and threads.
@@ -85,6 +85,8 @@ def measure_workload(
             name,
             model,
             interface=interface,
+            # Engines whose files have checksums of their own would take longer to load.
+            checked=True,
             device=benchmark.device,
             precision=precision,
             threads=benchmark.threads,

@@ -207,6 +207,16 @@ def test_answers_beyond_the_limit_are_invalid_and_stay(folder, tmp_path, tiny):
     assert cell.measurement.kinds[0].runs
 
 
+def test_a_network_that_was_checked_is_not_checked_again_in_its_loading_time(
+    folder, tmp_path, tiny, monkeypatch
+):
+    def checked(path):
+        raise StoreError("it is checked again", str(path), "Leave it")
+
+    monkeypatch.setattr("lamella.engines.load._check_file", checked)
+    assert timed(folder, EngineName.OPENVINO, tmp_path / "cell.json").verdict is Verdict.VALID
+
+
 def test_network_that_was_damaged_is_refused(folder, tmp_path, tiny):
     network = ExportedNetwork.read(folder / "network.json")
     path = folder / "onnx" / "model.onnx"

@@ -45,6 +45,33 @@ class Idle:
         return np.zeros((len(patches), 4), dtype=np.float32)
 
 
+class Means(Idle):
+    """An engine that answers with the mean of each colour."""
+
+    def infer(self, patches):
+        means = patches.mean(axis=(1, 2), dtype=np.float64)
+        return np.pad(means, ((0, 0), (0, 1))).astype(np.float32)
+
+
+@pytest.mark.parametrize("patch_px", [250, 299])
+@pytest.mark.parametrize("batch_size", [2, 100])
+def test_patches_of_odd_sizes_are_answered_where_they_lie(patch_px, batch_size, tmp_path):
+    drawn = np.random.default_rng(0).integers(0, 60, (900, 1200, 3), dtype=np.uint8)
+    # Each place has a mean of its own.
+    drawn += (np.indices((900, 1200)).sum(axis=0) // 20)[..., None].astype(np.uint8)
+    Image.fromarray(drawn).save(tmp_path / "slide.png")
+    slide = WholeSlide(tmp_path / "slide.png", patch_px, readers=2)
+    found = slide.run(Means(), StageClock(), batch_size=batch_size)
+    rows, columns = 900 // patch_px, 1200 // patch_px
+    assert slide.items >= rows * columns
+    for row, column in np.ndindex(rows, columns):
+        y, x = row * patch_px, column * patch_px
+        expected = drawn[y : y + patch_px, x : x + patch_px].mean(axis=(0, 1))
+        np.testing.assert_allclose(found[row, column, :3], expected, rtol=1e-6)
+    with slide.overlapped(batch_size) as run:
+        np.testing.assert_array_equal(run(Means(), StageClock(), batch_size=batch_size), found)
+
+
 @pytest.fixture
 def slide(tmp_path):
     path = tmp_path / "slide.png"

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,8 +118,8 @@ class CheckedEngine(ABC):
                     str(path),
                     "Export the network with inputs of one axis or more, and say which",
                 )
-        if self.by_name and interface is not None:
-            _check_names(self.interface, self._detect(path), path)
+        if interface is not None:
+            self._check_given(interface, path)
         self._warm_up()
 
     @classmethod
@@ -197,6 +197,16 @@ class CheckedEngine(ABC):
             str(path),
             "Give them to `load_foreign_engine`",
         )
+
+    def _check_given(self, given: ModelInterface, path: Path) -> None:
+        """Refuse inputs and outputs that are not those of the loaded file.
+
+        Raises:
+            StoreError: a name, type or shape is another, or an input is left out.
+        """
+        found = self._detect(path)
+        _check_tensors("inputs", given.inputs, found.inputs, path, by_name=self.by_name)
+        _check_tensors("outputs", given.outputs, found.outputs, path, by_name=self.by_name)
 
     def _warm_up(self) -> None:  # noqa: B027
         """Do what is left of the loading once inputs and outputs are known; usually nothing."""
@@ -287,24 +297,66 @@ def first_line(error: Exception) -> str:
     return (telling or lines)[0].strip()
 
 
-def _check_names(given: ModelInterface, found: ModelInterface, path: Path) -> None:
-    """Refuse inputs and outputs that a file does not have.
+def _check_tensors(
+    kind: str,
+    given: Sequence[TensorDescription],
+    found: Sequence[TensorDescription],
+    path: Path,
+    *,
+    by_name: bool,
+) -> None:
+    """Refuse inputs or outputs that are not a file's.
+
+    Args:
+        kind: ``inputs`` or ``outputs``.
+        given: What is asked for; of outputs looked up by name, any of them.
+        found: What the file says.
+        path: The file.
+        by_name: Whether a name says which is which; else their order does.
 
     Raises:
-        StoreError: a name is not the file's, or an input of the file is not given.
+        StoreError: a name, type or shape is another, or one is left out that must not be.
     """
-    for kind in ("inputs", "outputs"):
-        names = [each.name for each in getattr(given, kind)]
-        there = [each.name for each in getattr(found, kind)]
-        if not set(names) <= set(there) or (kind == "inputs" and len(names) != len(there)):
-            raise StoreError(
-                f"its {kind} are {', '.join(there)}, not {', '.join(names)}",
-                str(path),
-                "Correct the interface that is given",
+    if by_name:
+        there = {each.name: each for each in found}
+        names = [each.name for each in given]
+        if not there.keys() >= set(names) or (kind == "inputs" and len(names) != len(there)):
+            _refuse(f"its {kind} are {', '.join(there)}, not {', '.join(names)}", path)
+        found = [there[name] for name in names]
+    else:
+        check_number(kind, len(given), len(found), path)
+    for ours, theirs in zip(given, found, strict=True):
+        if not _alike(ours, theirs):
+            _refuse(
+                f"its {theirs.name} is {theirs.dtype} of shape {theirs.shape}, not {ours.dtype} of"
+                f" shape {ours.shape}",
+                path,
             )
+
+
+def check_number(kind: str, given: int, found: int, path: Path) -> None:
+    """Refuse more or fewer inputs or outputs than a file has.
+
+    Raises:
+        StoreError: the numbers differ.
+    """
+    if given != found:
+        _refuse(f"it has {found} {kind}, not {given}", path)
+
+
+def _refuse(what: str, path: Path) -> NoReturn:
+    raise StoreError(what, str(path), "Correct the interface that is given")
+
+
+def _alike(given: TensorDescription, found: TensorDescription) -> bool:
+    """Return whether types and fixed lengths are the same, as far as they are known."""
+    # Text, for example, is of no type of numpy's.
+    of_type = found.dtype not in np.sctypeDict or np.dtype(found.dtype) == given.dtype
+    # A file that does not say which axes there are seems to have none.
+    return of_type and (not found.shape or _fits(given.shape, found.shape))
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     return len(shape) == len(wanted) and all(
-        length in (given, -1) for given, length in zip(shape, wanted, strict=True)
+        one == other or -1 in (one, other) for one, other in zip(shape, wanted, strict=True)
     )

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -80,6 +81,20 @@ class PlanEngine(CheckedEngine):
     def _detect(self, path: Path) -> ModelInterface:
         return self._tensors()
 
+    def _check_given(self, given: ModelInterface, path: Path) -> None:
+        """Refuse another interface than the plan's; see ``CheckedEngine``.
+
+        Integers of an input may be shorter, for a network may be given some that no plan takes.
+        """
+        plan = {each.name: each.dtype for each in self._tensors().inputs}
+        taken = tuple(
+            each.model_copy(update={"dtype": plan[each.name]})
+            if _fits(each.dtype, plan.get(each.name, each.dtype))
+            else each
+            for each in given.inputs
+        )
+        super()._check_given(given.model_copy(update={"inputs": taken}), path)
+
     def _tensors(self) -> ModelInterface:
         """Return what the plan says of its inputs and outputs."""
         names = [self._plan.get_tensor_name(i) for i in range(self._plan.num_io_tensors)]
@@ -98,7 +113,7 @@ class PlanEngine(CheckedEngine):
     def _warm_up(self) -> None:
         """Take the memory that inputs, outputs and the work on them need."""
         found = self._tensors()
-        check_alike(self.interface, found)
+        _check_rows(self.interface.inputs, found.inputs)
         self._types = {each.name: each.dtype for each in found.inputs}
         rows = found.inputs[0].shape[0]
         sizes = self.batch_sizes if rows < 0 else (rows,)
@@ -197,37 +212,19 @@ class PlanEngine(CheckedEngine):
         )
 
 
-def check_alike(given: ModelInterface, found: ModelInterface) -> None:
-    """Refuse types and lengths that are not the plan's: its memory is made for them.
-
-    Args:
-        given: What is asked for, by names of the plan.
-        found: What the plan says.
+def _check_rows(given: Sequence[TensorDescription], found: Sequence[TensorDescription]) -> None:
+    """Refuse numbers of rows that are not the plan's: its memory is made for them.
 
     Raises:
-        RuntimeError: a type or a length differs; of an output a free length may be given, of an
-            input integers that fit into those of the plan.
+        RuntimeError: a number is fixed where the other is free.
     """
-    known = {each.name: each for each in (*found.inputs, *found.outputs)}
-    for each in (*given.inputs, *given.outputs):
-        plan = known[each.name]
-        fits = each in given.inputs and _fits(each.dtype, plan.dtype)
-        if not (each.dtype == plan.dtype or fits) or not _same_lengths(each.shape, plan.shape):
-            raise RuntimeError(
-                f"its {each.name} is {plan.dtype} of shape {plan.shape}, not {each.dtype} of"
-                f" shape {each.shape}"
-            )
+    shapes = {each.name: each.shape for each in found}
+    for each in given:
+        shape = shapes[each.name]
+        if each.shape[0] != shape[0]:
+            raise RuntimeError(f"its {each.name} is of shape {shape}, not {each.shape}")
 
 
 def _fits(given: str, plan: str) -> bool:
     integers = np.issubdtype(given, np.integer) and np.issubdtype(plan, np.integer)
     return integers and np.can_cast(given, plan)
-
-
-def _same_lengths(given: tuple[int, ...], plan: tuple[int, ...]) -> bool:
-    # What a network says of the lengths of its outputs may be less than TensorRT finds out.
-    return (
-        len(given) == len(plan)
-        and given[:1] == plan[:1]
-        and all(one == other or -1 in (one, other) for one, other in zip(given, plan, strict=True))
-    )

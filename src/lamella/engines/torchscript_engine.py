@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 
-from lamella.engines.engine import CheckedEngine
+from lamella.engines.engine import CheckedEngine, check_number
 from lamella.engines.settings import EngineName, Precision
 from lamella.engines.torch_engine import TorchEngine
+from lamella.export.description import ModelInterface
 from lamella.export.torchscript import torch_jit_unheard
 from lamella.settings import Device
 
@@ -20,8 +21,21 @@ class TorchScriptEngine(TorchEngine):
 
     name = EngineName.TORCHSCRIPT
 
-    # Unlike a program, TorchScript does not say what it takes.
+    # Unlike a program, TorchScript does not say what it takes, but how much.
     _detect = CheckedEngine._detect
+
+    def _check_given(self, given: ModelInterface, path: Path) -> None:
+        """Refuse more or fewer inputs and outputs than the file has; see ``CheckedEngine``."""
+        schema = self._module.forward.schema  # type: ignore[attr-defined]
+        _, *inputs = schema.arguments
+        # Those of a default value may be given or not.
+        if not any(each.has_default_value() for each in inputs):
+            check_number("inputs", len(given.inputs), len(inputs), path)
+        (answer,) = (each.type for each in schema.returns)
+        outputs = answer.elements() if isinstance(answer, torch.TupleType) else [answer]
+        # Lists and tables do not say how much they hold.
+        if all(isinstance(each, torch.TensorType) for each in outputs):
+            check_number("outputs", len(given.outputs), len(outputs), path)
 
     def _read(self, path: Path) -> torch.nn.Module:
         with torch_jit_unheard():

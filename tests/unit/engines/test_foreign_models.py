@@ -176,6 +176,75 @@ def test_names_that_the_model_does_not_have_are_refused(name, inputs, outputs, w
         load_foreign_engine(name, sums, interface=interface_of(inputs, outputs), threads=1)
 
 
+def given_patches(**changes):
+    """What the classifier of ``results`` takes and gives, with changes of its input."""
+    patches = TensorDescription(name="patches", dtype="uint8", shape=(-1, 48, 48, 3), layout="")
+    answers = TensorDescription(name="probabilities", dtype="float32", shape=(-1, 2), layout="")
+    return ModelInterface(inputs=(patches.model_copy(update=changes),), outputs=(answers,))
+
+
+FILES = [
+    (EngineName.ONNXRUNTIME, "onnx/model.onnx"),
+    (EngineName.OPENVINO, "openvino/model.xml"),
+    (EngineName.TENSORFLOW, "tensorflow/saved_model"),
+    (EngineName.TORCH, "torch/model.pt2"),
+]
+
+
+@pytest.mark.parametrize(("name", "file"), FILES)
+@pytest.mark.parametrize(
+    "changes", [{"dtype": "float32"}, {"shape": (-1, 3, 48, 48)}, {"shape": (-1, 48, 48)}]
+)
+def test_types_and_shapes_that_the_model_does_not_have_are_refused(name, file, changes, results):
+    path = results.export_folder / file
+    words = r"its patches is uint8 of shape \(-1, 48, 48, 3\), not .* Correct the interface"
+    with pytest.raises(StoreError, match=words):
+        load_foreign_engine(name, path, interface=given_patches(**changes), threads=1)
+
+
+@pytest.mark.parametrize(("name", "file"), FILES)
+def test_lengths_that_are_free_in_the_file_may_be_given(name, file, results):
+    path = results.export_folder / file
+    fixed = given_patches(shape=(4, -1, 48, 3))
+    engine = load_foreign_engine(name, path, interface=fixed, threads=1)
+    assert engine.infer(np.zeros((6, 48, 48, 3), dtype=np.uint8)).shape == (6, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [*FILES[3:], (EngineName.TORCHSCRIPT, "torchscript/model.ts")]
+)
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "words"),
+    [(2, 1, "it has 1 inputs, not 2"), (1, 0, "it has 1 outputs, not 0")],
+)
+def test_more_or_fewer_inputs_and_outputs_than_torchs_are_refused(
+    name, file, inputs, outputs, words, results
+):
+    (one,), (other,) = given_patches().inputs, given_patches().outputs
+    given = ModelInterface(inputs=(one,) * inputs, outputs=(other,) * outputs)
+    with pytest.raises(StoreError, match=words):
+        load_foreign_engine(name, results.export_folder / file, interface=given, threads=1)
+
+
+def test_text_is_given_by_numpys_name_of_its_type(tmp_path):
+    make = onnx.helper
+    values = [make.make_tensor_value_info(each, onnx.TensorProto.STRING, ["n"]) for each in "xy"]
+    node = make.make_node("Identity", ["x"], ["y"])
+    graph = make.make_graph([node], "text", values[:1], values[1:])
+    model = make.make_model(graph, ir_version=10, opset_imports=[make.make_opsetid("", 18)])
+    onnx.save(model, tmp_path / "text.onnx")
+    given, answer = (
+        TensorDescription(name=each, dtype="object", shape=(-1,), layout="N") for each in "xy"
+    )
+    engine = load_foreign_engine(
+        EngineName.ONNXRUNTIME,
+        tmp_path / "text.onnx",
+        interface=ModelInterface(inputs=(given,), outputs=(answer,)),
+        threads=1,
+    )
+    assert engine.infer(np.array(["a", "b"], dtype=object)).tolist() == ["a", "b"]
+
+
 @pytest.mark.parametrize("name", EngineName)
 def test_a_model_that_is_not_there_is_named(name, tmp_path):
     if engine_status(name, Device.CPU).reason is not None:

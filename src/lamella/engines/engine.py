@@ -290,11 +290,15 @@ def check_batch(inputs: Sequence[NDArray[Any]], expected: Sequence[TensorDescrip
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what a library says; more of them are its own affairs."""
-    lines = str(error).strip().split("\n")
-    # OpenVINO begins with places in its own source.
-    telling = [line for line in lines if not line.startswith(("Exception from ", "Check '"))]
-    return (telling or lines)[0].strip()
+    """Return the first line of a library's that says why; more of them are its own affairs."""
+    lines = [line.strip().removeprefix("-- ") for line in str(error).strip().split("\n")]
+    telling = [line for line in lines if line and not _is_heading(line)]
+    return (telling or lines)[0]
+
+
+def _is_heading(line: str) -> bool:
+    # OpenVINO's places in its own source end so, too.
+    return line.endswith(":") or line.startswith(("Loading input model", "Model wasn't fully"))
 
 
 def _check_tensors(

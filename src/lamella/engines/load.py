@@ -163,7 +163,7 @@ def _loaded(
         raise EngineUnavailableError(
             f"it cannot load the model ({first_line(error)})",
             f"{path} in {engine.name} on {options['device']}",
-            "Choose another engine, or another version of its library",
+            "Choose another engine or version of its library, or look whether the file is whole",
         ) from error
 
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
+from torch.export.pt2_archive import is_pt2_package
 from torch.utils._pytree import tree_leaves
 
 from lamella.engines.engine import Arrays, CheckedEngine, first_line, gpu_lacks
@@ -51,7 +52,7 @@ class TorchEngine(CheckedEngine):
 
     def _read(self, path: Path) -> torch.nn.Module:
         """Return what a file holds, on the device."""
-        program = torch.export.load(path)
+        program = _program(path)
         if self.device is Device.CUDA:
             # Compiling compares devices by their numbers.
             program = move_to_device_pass(program, f"{self.device}:0")
@@ -137,6 +138,21 @@ class CompiledTorchEngine(TorchEngine):
                 with suppress(torch.OutOfMemoryError):
                     for _ in range(2 if records else 1):
                         self._run(tuple(_zeros(size, each) for each in self.interface.inputs))
+
+
+def _program(path: Path) -> ExportedProgram:
+    """Return the program of a file.
+
+    Raises:
+        RuntimeError: it cannot be read.
+    """
+    try:
+        return torch.export.load(path)
+    except RuntimeError as error:
+        if is_pt2_package(str(path)):
+            raise
+        # torch says why on stderr alone.
+        raise RuntimeError("it is no program of torch.export, or of another version") from error
 
 
 def _halve_weights(module: Any, half: torch.dtype) -> None:

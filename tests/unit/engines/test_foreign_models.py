@@ -332,9 +332,45 @@ def test_an_input_without_an_axis_for_rows_is_refused(name, tmp_path):
         load_foreign_engine(name, tmp_path / "one.onnx", threads=1)
 
 
-def test_openvinos_places_in_its_source_are_no_reason(tmp_path):
-    (tmp_path / "model.xml").write_text("<net>")
-    with pytest.raises(EngineUnavailableError) as caught:
-        load_foreign_engine(EngineName.OPENVINO, tmp_path / "model.xml", threads=1)
-    assert "Exception from" not in caught.value.what
-    assert len(caught.value.what) > len("it cannot load the model ()")
+def cut(path, sums):
+    path.write_bytes(sums.read_bytes()[:-10])
+
+
+def of_determinants(path, _):
+    make = onnx.helper
+    given = make.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3, 3])
+    answer = make.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n"])
+    graph = make.make_graph([make.make_node("Det", ["x"], ["y"])], "one", [given], [answer])
+    onnx.save(
+        make.make_model(graph, ir_version=10, opset_imports=[make.make_opsetid("", 18)]), path
+    )
+
+
+def without_weights(path, sums):
+    model = onnx.load(sums)
+    weights = onnx.numpy_helper.from_array(np.ones(3000, dtype=np.float32), "weights")
+    model.graph.initializer.append(weights)
+    model.graph.node.append(onnx.helper.make_node("Size", ["weights"], ["size"]))
+    onnx.save(model, path, save_as_external_data=True, location="weights.data")
+    (path.parent / "weights.data").unlink()
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (cut, "Model can't be parsed"),
+        (of_determinants, "No conversion rule found for operations: Det-18"),
+        (without_weights, "Invalid usage of method for externally stored data in file"),
+    ],
+)
+def test_openvinos_headings_and_places_in_its_source_are_no_reason(write, words, sums, tmp_path):
+    path = tmp_path / "model.onnx"
+    write(path, sums)
+    with pytest.raises(EngineUnavailableError, match=rf"cannot load the model \({words}"):
+        load_foreign_engine(EngineName.OPENVINO, path, threads=1)
+
+
+def test_a_file_of_torchs_that_is_no_program_is_told(tmp_path):
+    torch.save({"weights": torch.zeros(2)}, tmp_path / "weights.pt")
+    with pytest.raises(EngineUnavailableError, match=r"it is no program of .* file is whole"):
+        load_foreign_engine(EngineName.TORCH, tmp_path / "weights.pt", threads=1)

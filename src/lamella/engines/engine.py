@@ -111,12 +111,14 @@ class CheckedEngine(ABC):
         self.batch_sizes = batch_sizes
         self._load(path)
         self.interface = self._detect(path) if interface is None else interface
-        for each in self.interface.inputs:
-            if not each.shape:
+        given = () if interface is None else interface.outputs
+        for each in (*self.interface.inputs, *self.interface.outputs):
+            if not each.shape and each not in given:
                 raise StoreError(
-                    f"its input {each.name} has no axis for the rows of a batch",
+                    f"its {each.name} has no axis for the rows of a batch, or it does not say so",
                     str(path),
-                    "Export the network with inputs of one axis or more, and say which",
+                    "Give inputs and outputs to `load_foreign_engine`, or export the network with"
+                    " such an axis",
                 )
         if interface is not None:
             self._check_given(interface, path)
@@ -188,6 +190,9 @@ class CheckedEngine(ABC):
 
     def _detect(self, path: Path) -> ModelInterface:
         """Return what the loaded file says of inputs and outputs; their layouts are not known.
+
+        Returns:
+            Them; without axes where the file does not say which there are.
 
         Raises:
             StoreError: files of this format do not say it.
@@ -356,7 +361,6 @@ def _alike(given: TensorDescription, found: TensorDescription) -> bool:
     """Return whether types and fixed lengths are the same, as far as they are known."""
     # Text, for example, is of no type of numpy's.
     of_type = found.dtype not in np.sctypeDict or np.dtype(found.dtype) == given.dtype
-    # A file that does not say which axes there are seems to have none.
     return of_type and (not found.shape or _fits(given.shape, found.shape))
 
 

@@ -92,10 +92,11 @@ class TensorFlowEngine(CheckedEngine):
 
 
 def _tensor(name: str, spec: Any) -> TensorDescription:
+    lengths = () if spec.shape.rank is None else spec.shape
     return TensorDescription(
         name=name,
         dtype=spec.dtype.name,
-        shape=tuple(-1 if length is None else length for length in spec.shape),
+        shape=tuple(-1 if length is None else length for length in lengths),
         layout="",
     )
 

@@ -328,8 +328,50 @@ def test_an_input_without_an_axis_for_rows_is_refused(name, tmp_path):
     graph = make.make_graph([make.make_node("Relu", ["x"], ["y"])], "one", values[:1], values[1:])
     model = make.make_model(graph, ir_version=10, opset_imports=[make.make_opsetid("", 18)])
     onnx.save(model, tmp_path / "one.onnx")
-    with pytest.raises(StoreError, match="its input x has no axis for the rows of a batch"):
+    with pytest.raises(StoreError, match="its x has no axis for the rows of a batch"):
         load_foreign_engine(name, tmp_path / "one.onnx", threads=1)
+
+
+def saved_without_ranks(path):
+    from lamella.engines.tensorflow_engine import tf
+
+    module = tf.Module()
+    module.same = tf.function(
+        lambda x: {"y": tf.ensure_shape(x, None)},
+        input_signature=[tf.TensorSpec(None, tf.float32, name="x")],
+    )
+    tf.saved_model.save(module, str(path), signatures=module.same)
+
+
+def onnx_without_ranks(path):
+    make = onnx.helper
+    given = make.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", "m"])
+    answer = make.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    # How many axes are longer than 1 is known when it computes.
+    graph = make.make_graph([make.make_node("Squeeze", ["x"], ["y"])], "one", [given], [answer])
+    onnx.save(
+        make.make_model(graph, ir_version=10, opset_imports=[make.make_opsetid("", 18)]), path
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        (EngineName.TENSORFLOW, saved_without_ranks),
+        (EngineName.ONNXRUNTIME, onnx_without_ranks),
+    ],
+)
+def test_axes_that_the_file_does_not_tell_are_given(name, write, tmp_path):
+    path = tmp_path / "model.onnx"
+    write(path)
+    with pytest.raises(
+        StoreError, match=r"does not say so\. Give inputs and outputs to `load_fore"
+    ):
+        load_foreign_engine(name, path, threads=1)
+    engine = load_foreign_engine(name, path, interface=interface_of("x", "y"), threads=1)
+    np.testing.assert_array_equal(
+        engine.infer(np.eye(2, 3, dtype=np.float32)), np.eye(2, 3, dtype=np.float32)
+    )
 
 
 def cut(path, sums):

@@ -2,7 +2,7 @@
 
 import ctypes
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,18 @@ class OpenVinoEngine(CheckedEngine):
             outputs=tuple(_tensor(port) for port in model.outputs),
         )
 
+    def _check_given(self, given: ModelInterface, path: Path) -> None:
+        """Refuse another interface than the file's; see ``CheckedEngine``.
+
+        Any name of an input or output may be given.
+        """
+        model = self._request.get_compiled_model()
+        named = ModelInterface(
+            inputs=tuple(_named(each, model.inputs) for each in given.inputs),
+            outputs=tuple(_named(each, model.outputs) for each in given.outputs),
+        )
+        super()._check_given(named, path)
+
     @classmethod
     def version(cls, device: Device) -> str:
         """Return OpenVINO's version; see ``CheckedEngine``."""
@@ -80,9 +92,22 @@ class OpenVinoEngine(CheckedEngine):
         return f"this CPU has no instructions for {precision}"
 
 
+def _named(tensor: TensorDescription, ports: Sequence[Any]) -> TensorDescription:
+    """Return a tensor by the name that is detected, where a port has the one that it goes by."""
+    names = (_name(port) for port in ports if tensor.name in port.names)
+    return tensor.model_copy(update={"name": next(names, tensor.name)})
+
+
+def _name(port: Any) -> str:
+    # A port has the names of what is passed on unchanged, too; its node has that of the network's
+    # input or output.
+    own = str(port.get_node().get_friendly_name()).partition("/sink_port_")[0]
+    return own if own in port.names else str(port.any_name)
+
+
 def _tensor(port: Any) -> TensorDescription:
     return TensorDescription(
-        name=port.any_name,
+        name=_name(port),
         dtype=port.element_type.to_dtype().name,
         shape=tuple(-1 if axis.is_dynamic else axis.get_length() for axis in port.partial_shape),
         layout="",

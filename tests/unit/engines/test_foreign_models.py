@@ -162,6 +162,38 @@ def test_inputs_and_outputs_are_those_of_the_given_names_in_any_order(name, sums
     assert plus[0, 0] == 7
 
 
+@pytest.fixture
+def passed_on(tmp_path):
+    """A model whose output is that of a layer, passed on by another name."""
+    make = onnx.helper
+    given, answer = (
+        make.make_tensor_value_info(each, onnx.TensorProto.FLOAT, ["n", 3]) for each in ("x", "z")
+    )
+    nodes = [make.make_node("Neg", ["x"], ["b"]), make.make_node("Identity", ["b"], ["z"])]
+    graph = make.make_graph(nodes, "one", [given], [answer])
+    model = make.make_model(graph, ir_version=10, opset_imports=[make.make_opsetid("", 18)])
+    onnx.save(model, tmp_path / "passed_on.onnx")
+    return tmp_path / "passed_on.onnx"
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_an_output_that_is_passed_on_goes_by_its_own_name(name, passed_on):
+    detected = load_foreign_engine(name, passed_on, threads=1)
+    assert [each.name for each in detected.interface.outputs] == ["z"]
+    given = interface_of("x", "z")
+    engine = load_foreign_engine(name, passed_on, interface=given, threads=1)
+    assert engine.interface is given
+    assert engine.infer(FIVE)[0, 0] == detected.infer(FIVE)[0, 0] == -5
+
+
+def test_openvino_takes_each_name_of_an_output(passed_on):
+    load_foreign_engine(EngineName.OPENVINO, passed_on, interface=interface_of("x", "b"), threads=1)
+    with pytest.raises(StoreError, match="its outputs are z, not a"):
+        load_foreign_engine(
+            EngineName.OPENVINO, passed_on, interface=interface_of("x", "a"), threads=1
+        )
+
+
 @pytest.mark.parametrize("name", BY_NAME)
 @pytest.mark.parametrize(
     ("inputs", "outputs", "words"),

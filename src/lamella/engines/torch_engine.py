@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
-from torch.export.pt2_archive import is_pt2_package
 from torch.utils._pytree import tree_leaves
 
 from lamella.engines.engine import Arrays, CheckedEngine, first_line, gpu_lacks
@@ -149,6 +148,9 @@ def _program(path: Path) -> ExportedProgram:
     try:
         return torch.export.load(path)
     except RuntimeError as error:
+        # It is needed here alone, and takes a second.
+        from torch.export.pt2_archive import is_pt2_package
+
         if is_pt2_package(str(path)):
             raise
         # torch says why on stderr alone.

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,19 @@ class CompiledTorchEngine(TorchEngine):
 
     name = EngineName.TORCH_COMPILED
 
+    @classmethod
+    def version(cls, device: Device) -> str:
+        """Return torch's version where it can compile; see ``CheckedEngine``."""
+        version = super().version(device)
+        why = _why_no_triton() if device is Device.CUDA else _why_no_compiler()
+        if why:
+            raise EngineUnavailableError(
+                f"torch cannot compile ({why})",
+                f"{cls.name} on {device}",
+                "Install what is missing, or choose the engine `torch`",
+            )
+        return version
+
     def _warm_up(self) -> None:
         with torch_jit_unheard(), self._building():
             # On CPUs there is nothing to record.
@@ -175,6 +189,23 @@ def _zeros(rows: int, tensor: TensorDescription) -> NDArray[Any]:
     # A free length of 1 would be taken for a fixed one.
     lengths = (2 if length < 0 else length for length in others)
     return np.zeros([rows if fixed < 0 else fixed, *lengths], dtype=tensor.dtype)
+
+
+def _why_no_compiler() -> str:
+    """Return why torch cannot compile for the CPU; empty where it can."""
+    # What compiles is imported by who compiles, for it takes a second.
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except (RuntimeError, OSError) as error:
+        return first_line(error)
+    return ""
+
+
+def _why_no_triton() -> str:
+    """Return why torch cannot compile for the GPU; empty where it can."""
+    return "" if find_spec("triton") else "there is no triton"
 
 
 def _why_no_gpu() -> str:

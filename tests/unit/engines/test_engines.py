@@ -403,6 +403,27 @@ def test_onnxruntime_is_told_to_compute_in_f32_on_gpus_with_the_libraries_that_a
     assert done == ["preloaded", "asked", "asked"]
 
 
+def test_where_torch_cannot_compile_its_compiled_programs_are_unavailable(monkeypatch):
+    from torch._inductor import config
+
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}):
+        compiled, plain = (
+            engine_status(name, Device.CPU)
+            for name in (EngineName.TORCH_COMPILED, EngineName.TORCH)
+        )
+    assert compiled.reason.startswith("torch cannot compile (No working C++ compiler found in ")
+    assert compiled.reason.endswith("no-such-compiler',))")
+    assert plain.reason is None
+    monkeypatch.setattr("lamella.engines.torch_engine._why_no_gpu", lambda: "")
+    assert engine_version(EngineName.TORCH_COMPILED, Device.CUDA)
+    # As if it were not installed.
+    monkeypatch.setitem(sys.modules, "triton", None)
+    with pytest.raises(
+        EngineUnavailableError, match=r"torch cannot compile \(there is no triton\)"
+    ):
+        engine_version(EngineName.TORCH_COMPILED, Device.CUDA)
+
+
 @needs_bf16
 def test_openvino_left_to_itself_computes_in_bfloat16_and_leaves_the_limit(results, reference):
     import openvino

@@ -164,8 +164,22 @@ class CheckedEngine(ABC):
         size = self.interface.inputs[0].shape[0]
         if size in (-1, rows):
             return self._computed(tuple(np.ascontiguousarray(each) for each in inputs))
-        found = [self._computed(part) for part in _parts(inputs, size)]
+        found = [self._computed_part(part) for part in _parts(inputs, size)]
         return tuple(np.concatenate(each)[:rows] for each in zip(*found, strict=True))
+
+    def _computed_part(self, inputs: Arrays) -> Arrays:
+        """Return the outputs for one of several parts of a batch, of as many rows each."""
+        found, rows = self._computed(inputs), len(inputs[0])
+        for each, output in zip(self.interface.outputs, found, strict=True):
+            if output.shape[:1] != (rows,):
+                raise EngineUnavailableError(
+                    f"its output {each.name} is of shape {output.shape} for {rows} rows: of parts"
+                    " of a batch, no whole can be made",
+                    f"{self.name} on {self.device} in {self.precision}",
+                    f"Ask for {rows} rows at once or for other outputs, or export the network with"
+                    " a free axis for the rows",
+                )
+        return found
 
     def _computed(self, inputs: Arrays) -> Arrays:
         try:

@@ -406,6 +406,27 @@ def test_axes_that_the_file_does_not_tell_are_given(name, write, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", BY_NAME)
+def test_parts_of_a_batch_are_not_joined_along_another_axis(name, tmp_path):
+    make = onnx.helper
+    given = make.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2, 3])
+    nodes = [
+        make.make_node("NonZero", ["x"], ["turned"]),
+        make.make_node("Transpose", ["turned"], ["places"], perm=[1, 0]),
+    ]
+    answer = make.make_tensor_value_info("places", onnx.TensorProto.INT64, ["k", 2])
+    graph = make.make_graph(nodes, "one", [given], [answer])
+    model = make.make_model(graph, ir_version=10, opset_imports=[make.make_opsetid("", 18)])
+    onnx.save(model, tmp_path / "places.onnx")
+    engine = load_foreign_engine(name, tmp_path / "places.onnx", threads=1)
+    ones = np.ones((4, 3), dtype=np.float32)
+    assert engine.infer(ones[:2]).shape == (6, 2)
+    with pytest.raises(
+        EngineUnavailableError, match=r"output places is of shape \(6, 2\) for 2 row"
+    ):
+        engine.infer(ones)
+
+
 def cut(path, sums):
     path.write_bytes(sums.read_bytes()[:-10])
 

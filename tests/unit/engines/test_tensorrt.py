@@ -453,7 +453,7 @@ def test_shorter_integers_are_given_as_those_of_the_plan(calls, tmp_path, monkey
     np.testing.assert_array_equal(sums, -NUMBERS.sum(axis=1))
     assert set(uploaded) == {np.dtype(np.int32)}
     for other in ("int64", "uint32", "float32"):
-        with pytest.raises(EngineUnavailableError, match="its numbers is int32 of shape"):
+        with pytest.raises(StoreError, match="its numbers is int32 of shape"):
             loaded_plan(tmp_path, interface("sums", dtype=other))
 
 

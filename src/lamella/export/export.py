@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,11 +23,7 @@ from lamella.export.description import (
 )
 from lamella.export.formats import write_formats
 from lamella.export.program import example_patches, trace_program
-from lamella.export.saved_model import (
-    onnx2tf_python,
-    write_keras_saved_model,
-    write_saved_model,
-)
+from lamella.export.saved_model import write_keras_saved_model
 from lamella.export.settings import ExportSettings
 from lamella.models.interface import (
     EXAMPLE_NAME,
@@ -112,14 +109,9 @@ def _write_models(
     outputs = [OUTPUT_NAMES[chosen.trained.kind]]
     examples = (example_patches(chosen.trained.patch_px),)
     program = trace_program(chosen.trained.inference(), examples)
-
-    def write_tensorflow(path: Path) -> None:
-        if chosen.trained.run.framework is Framework.TENSORFLOW:
-            write_keras_saved_model(path, chosen.candidate.metrics)
-        else:
-            onnx_file = folder / ModelFormat.ONNX / MODEL_FILES[ModelFormat.ONNX]
-            write_saved_model(path, onnx_file, python=onnx2tf_python(*onnx2tf))
-
+    saved_model = None
+    if chosen.trained.run.framework is Framework.TENSORFLOW:
+        saved_model = partial(write_keras_saved_model, metrics=chosen.candidate.metrics)
     failures = write_formats(
         folder,
         program,
@@ -127,7 +119,8 @@ def _write_models(
         opset=settings.opset,
         inputs=[INPUT_NAME],
         outputs=outputs,
-        write_saved_model=write_tensorflow,
+        onnx2tf=onnx2tf,
+        saved_model=saved_model,
     )
     described = {
         stored: _describe(chosen, folder, settings, stored, failures.get(stored, ""))

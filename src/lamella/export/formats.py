@@ -12,6 +12,7 @@ from lamella.export.description import MODEL_FILES, ModelFormat
 from lamella.export.onnx_file import write_onnx
 from lamella.export.openvino_ir import write_openvino
 from lamella.export.program import write_program
+from lamella.export.saved_model import onnx2tf_python, write_saved_model
 from lamella.export.torchscript import write_torchscript
 
 _log = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ def write_formats(
     opset: int,
     inputs: Sequence[str],
     outputs: Sequence[str],
-    write_saved_model: Callable[[Path], None] | None = None,
+    onnx2tf: Sequence[Path] = (),
+    saved_model: Callable[[Path], None] | None = None,
 ) -> dict[ModelFormat, str]:
     """Write a program as ONNX and in other formats.
 
@@ -40,8 +42,9 @@ def write_formats(
         opset: ONNX operator set.
         inputs: Names of the inputs.
         outputs: Names of the outputs.
-        write_saved_model: Writes TensorFlow's folder, where that is among the formats; the ONNX
-            file is there when it is called.
+        onnx2tf: The file that names the Python of onnx2tf's environment, where it makes the
+            SavedModel; else nothing.
+        saved_model: Writes the SavedModel, where onnx2tf does not.
 
     Returns:
         Why a format could not be written; nothing is left of it.
@@ -53,19 +56,18 @@ def write_formats(
     # First, for others are made of it.
     onnx_file = paths[ModelFormat.ONNX]
     write_onnx(onnx_file, program, opset=opset, inputs=inputs, outputs=outputs)
-    writers: dict[ModelFormat, Callable[[Path], None] | None] = {
+    writers: dict[ModelFormat, Callable[[Path], None]] = {
         ModelFormat.ONNX: lambda _: None,
         ModelFormat.TORCH: lambda path: write_program(path, program),
         ModelFormat.TORCHSCRIPT: lambda path: write_torchscript(path, program),
         ModelFormat.OPENVINO: lambda path: write_openvino(path, onnx_file),
-        ModelFormat.TENSORFLOW: write_saved_model,
+        ModelFormat.TENSORFLOW: saved_model
+        or (lambda path: write_saved_model(path, onnx_file, python=onnx2tf_python(*onnx2tf))),
     }
     failures: dict[ModelFormat, str] = {}
     for stored in formats:
-        write = writers[stored]
-        assert write is not None, "its writer is given"
         try:
-            write(paths[stored])
+            writers[stored](paths[stored])
         except ExportError as error:
             if stored in _ALWAYS:
                 raise

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,10 @@ from lamella.benchmark.settings import BenchmarkCase
 from lamella.engines.load import FORMATS
 from lamella.engines.settings import EngineName
 from lamella.errors import StoreError
-from lamella.export.description import MODEL_FILES, ModelFormat, model_digest, model_files
+from lamella.export.description import ModelFormat, model_digest, model_files
 from lamella.export.formats import write_formats
 from lamella.export.program import trace_program
-from lamella.export.saved_model import (
-    onnx2tf_python,
-    write_saved_model,
-    write_unet_saved_model,
-)
+from lamella.export.saved_model import write_unet_saved_model
 from lamella.models.segmentation import SegmentationNetwork
 from lamella.workloads.exported import REFERENCE_NAME, ExportedNetwork, write_answers
 from lamella.workloads.inputs import open_input
@@ -76,14 +73,11 @@ def export_workload(
     # Two rows: a length of 1 would be taken for a fixed one.
     two = torch.from_numpy(np.concatenate([examples[:1]] * 2))
     program = trace_program(made.network, (two,))
-
-    def write_tensorflow(path: Path) -> None:
-        if isinstance(made.network, SegmentationNetwork):
-            write_unet_saved_model(path, made.network, made.interface)
-        else:
-            onnx_file = folder / ModelFormat.ONNX / MODEL_FILES[ModelFormat.ONNX]
-            write_saved_model(path, onnx_file, python=onnx2tf_python(*onnx2tf))
-
+    saved_model = None
+    if isinstance(made.network, SegmentationNetwork):
+        saved_model = partial(
+            write_unet_saved_model, network=made.network, interface=made.interface
+        )
     failures = write_formats(
         folder,
         program,
@@ -91,7 +85,8 @@ def export_workload(
         opset=opset,
         inputs=[INPUT],
         outputs=[OUTPUT],
-        write_saved_model=write_tensorflow,
+        onnx2tf=onnx2tf,
+        saved_model=saved_model,
     )
     write_answers(folder / REFERENCE_NAME, examples, _answers(made.network, examples))
     files = {

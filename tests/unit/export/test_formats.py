@@ -47,7 +47,7 @@ def test_formats_that_cannot_be_written_are_told_and_leave_nothing(tmp_path: Pat
         opset=18,
         inputs=["patches"],
         outputs=["determinants"],
-        write_saved_model=refuses,
+        saved_model=refuses,
     )
     assert failures.pop(ModelFormat.TENSORFLOW) == "no environment"
     ((stored, why),) = failures.items()

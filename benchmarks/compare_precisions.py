@@ -58,12 +58,17 @@ def compare(folder: Path, name: str, patches: np.ndarray, arguments: argparse.Na
         expected = network.eval()(torch.from_numpy(patches)).numpy()
     program = trace_program(network, (torch.from_numpy(patches[:2]),))
     formats = [FORMATS[engine] for engine in map(EngineName, arguments.engines)]
-    write_formats(folder, program, formats, opset=18, inputs=["patches"], outputs=["answers"])
+    failures = write_formats(
+        folder, program, formats, opset=18, inputs=["patches"], outputs=["answers"]
+    )
     interface = ModelInterface(
         inputs=(tensor("patches", "uint8", patches.shape[1:]),),
         outputs=(tensor("answers", "float32", (CLASSES,)),),
     )
     for engine in map(EngineName, arguments.engines):
+        if FORMATS[engine] in failures:
+            print(f"{name}, {engine}: {failures[FORMATS[engine]]}")
+            continue
         for precision in Precision:
             try:
                 loaded = load_foreign_engine(

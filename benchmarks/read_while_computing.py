@@ -93,7 +93,7 @@ def main() -> None:
         for name in arguments.networks:
             network = small[name]() if name in small else made.network
             stored = FORMATS[arguments.engine]
-            write_formats(
+            failures = write_formats(
                 folder / name,
                 trace_program(network, (two,)),
                 [stored],
@@ -101,6 +101,8 @@ def main() -> None:
                 inputs=[INPUT],
                 outputs=[OUTPUT],
             )
+            if failures:
+                raise SystemExit(f"{name}: {failures[stored]}")
             engine = load_foreign_engine(
                 arguments.engine,
                 folder / name / stored / MODEL_FILES[stored],

@@ -10,7 +10,7 @@ PLACE=.cache/onnx2tf
 STAMP=$PLACE/made-from
 say() { printf '[onnx2tf] %s\n' "$*" >&2; }
 tell_remedy() {
-    say "error: the environment cannot be made, for the reason above. Run scripts/onnx2tf.sh where there is internet or as docs/first-run-on-a-cluster.md says, or take tensorflow out of parity.engines and benchmark.engines"
+    say "error: the environment cannot be made, for the reason above. Run scripts/onnx2tf.sh where there is internet or as docs/first-run-on-a-cluster.md says, or take tensorflow out of parity.engines and benchmark.engines. Then delete results/export/onnx2tf.txt, where a run has left it empty"
 }
 want=$(cat envs/onnx2tf.lock scripts/onnx2tf.sh | sha256sum | cut -d' ' -f1)
 is_made() { [ -x $PLACE/bin/python ] && [ "$(cat $STAMP 2>/dev/null)" = "$want" ]; }

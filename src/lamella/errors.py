@@ -103,6 +103,10 @@ class ExportError(LamellaError):
     """A trained model cannot be exported."""
 
 
+class UnwritableFormatError(ExportError):
+    """A trained model cannot be written in one of the formats, however often it is tried."""
+
+
 class EngineUnavailableError(LamellaError):
     """An inference engine or its device is not here, or fails while it computes."""
 

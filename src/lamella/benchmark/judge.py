@@ -31,6 +31,9 @@ ACCURACY_SHARE = 0.99
 # As `parity.tsv` has them.
 _SHARE_DIGITS = 6
 
+# Of fewer, one would be a good part.
+_SPARING_ONE = 10
+
 
 def judge(measurement: Measurement, parity: Row, device: Device) -> tuple[Verdict, str]:
     """Return whether an engine's answers are right, and why not.
@@ -77,15 +80,16 @@ def accuracy_reason(parity: Row) -> str:
 def classes_reason(share: float, answers: int, *, whose: str) -> str:
     """Return why too few of an engine's classes are a network's; empty where they are enough.
 
-    At most 1 % may be others; of fewer than 100 answers one may be, for a network may find two
-    classes so much alike that the smallest rounding decides.
+    At most 1 % may be others; of 10 to 100 answers one may be, for a network may find two classes
+    so much alike that the smallest rounding decides.
 
     Args:
         share: Share of the classes that are the network's, 0-1.
         answers: How many were compared, at least 1.
         whose: What the network is called.
     """
-    fewest = min(ACCURACY_SHARE, (answers - 1) / answers)
+    one_less = (answers - 1) / answers
+    fewest = min(ACCURACY_SHARE, one_less) if answers >= _SPARING_ONE else ACCURACY_SHARE
     # Written so that NaN is not enough.
     if round(share, _SHARE_DIGITS) >= round(fewest, _SHARE_DIGITS):
         return ""

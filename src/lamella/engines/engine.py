@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Protocol
@@ -111,9 +111,8 @@ class CheckedEngine(ABC):
         self.batch_sizes = batch_sizes
         self._load(path)
         self.interface = self._detect(path) if interface is None else interface
-        given = () if interface is None else interface.outputs
-        for each in (*self.interface.inputs, *self.interface.outputs):
-            if not each.shape and each not in given:
+        for each in self.interface.inputs:
+            if not each.shape:
                 raise StoreError(
                     f"its {each.name} has no axis for the rows of a batch, or it does not say so",
                     str(path),
@@ -164,12 +163,18 @@ class CheckedEngine(ABC):
         size = self.interface.inputs[0].shape[0]
         if size in (-1, rows):
             return self._computed(tuple(np.ascontiguousarray(each) for each in inputs))
-        found = [self._computed_part(part) for part in _parts(inputs, size)]
-        return tuple(np.concatenate(each)[:rows] for each in zip(*found, strict=True))
+        joined = self._joined(_parts(inputs, size), self._computed)
+        return tuple(output[:rows] for output in joined)
 
-    def _computed_part(self, inputs: Arrays) -> Arrays:
-        """Return the outputs for one of several parts of a batch, of as many rows each."""
-        found, rows = self._computed(inputs), len(inputs[0])
+    def _joined(self, parts: Iterable[Arrays], compute: Callable[[Arrays], Arrays]) -> Arrays:
+        """Return the outputs for a batch, computed part by part."""
+        found = []
+        for part in parts:
+            found.append(compute(part))
+            self._check_rows(found[-1], len(part[0]))
+        return tuple(np.concatenate(each) for each in zip(*found, strict=True))
+
+    def _check_rows(self, found: Arrays, rows: int) -> None:
         for each, output in zip(self.interface.outputs, found, strict=True):
             if output.shape[:1] != (rows,):
                 raise EngineUnavailableError(
@@ -179,7 +184,6 @@ class CheckedEngine(ABC):
                     f"Ask for {rows} rows at once or for other outputs, or export the network with"
                     " a free axis for the rows",
                 )
-        return found
 
     def _computed(self, inputs: Arrays) -> Arrays:
         try:

@@ -154,11 +154,11 @@ class PlanEngine(CheckedEngine):
         largest = max(self._contexts)
         if len(inputs[0]) <= largest:
             return self._run_part(inputs)
-        parts = [
-            self._run_part(tuple(each[start : start + largest] for each in inputs))
+        parts = (
+            tuple(each[start : start + largest] for each in inputs)
             for start in range(0, len(inputs[0]), largest)
-        ]
-        return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+        )
+        return self._joined(parts, self._run_part)
 
     def _run_part(self, inputs: Arrays) -> Arrays:
         rows = len(inputs[0])

@@ -8,6 +8,7 @@ import torch
 from lamella.engines.engine import CheckedEngine, check_number
 from lamella.engines.settings import EngineName, Precision
 from lamella.engines.torch_engine import TorchEngine
+from lamella.errors import StoreError
 from lamella.export.description import ModelInterface
 from lamella.export.torchscript import torch_jit_unheard
 from lamella.settings import Device
@@ -26,7 +27,9 @@ class TorchScriptEngine(TorchEngine):
 
     def _check_given(self, given: ModelInterface, path: Path) -> None:
         """Refuse more or fewer inputs and outputs than the file has; see ``CheckedEngine``."""
-        schema = self._module.forward.schema  # type: ignore[attr-defined]
+        if not hasattr(self._module, "forward"):
+            raise StoreError("it has no method `forward`", str(path), "Save it with one")
+        schema = self._module.forward.schema
         _, *inputs = schema.arguments
         # Those of a default value may be given or not.
         if not any(each.has_default_value() for each in inputs):

@@ -185,7 +185,7 @@ def open_model(folder: Path) -> tuple[Path, ModelDescription]:
     description = read_description(folder)
     path = folder / description.file
     if description.failure:
-        raise EngineUnavailableError(description.failure, str(path), _EXPORT_AGAIN)
+        raise EngineUnavailableError(description.failure, str(path), "Choose another engine")
     try:
         digest = model_digest(folder, description.files or (description.file,))
     except OSError as error:

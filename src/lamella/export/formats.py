@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch.export import ExportedProgram
 
-from lamella.errors import ExportError
+from lamella.errors import UnwritableFormatError
 from lamella.export.description import MODEL_FILES, ModelFormat
 from lamella.export.onnx_file import write_onnx
 from lamella.export.openvino_ir import write_openvino
@@ -16,8 +16,6 @@ from lamella.export.saved_model import onnx2tf_python, write_saved_model
 from lamella.export.torchscript import write_torchscript
 
 _log = logging.getLogger(__name__)
-
-_ALWAYS = (ModelFormat.ONNX, ModelFormat.TORCH)
 
 
 def write_formats(
@@ -33,7 +31,8 @@ def write_formats(
 ) -> dict[ModelFormat, str]:
     """Write a program as ONNX and in other formats.
 
-    One that cannot be written does not take the others with it, but for ONNX and torch.export's.
+    One that does not have what the network does, or whose translator is not here, does not take
+    the others with it, but for ONNX and torch.export's.
 
     Args:
         folder: Gets a folder for each format, such as ``onnx/model.onnx``.
@@ -50,7 +49,8 @@ def write_formats(
         Why a format could not be written; nothing is left of it.
 
     Raises:
-        ExportError: ONNX or torch.export's format cannot be written.
+        ExportError: ONNX or torch.export's format cannot be written; or another one, which may
+            go well the next time.
     """
     paths = {stored: folder / stored / MODEL_FILES[stored] for stored in ModelFormat}
     # First, for others are made of it.
@@ -68,9 +68,7 @@ def write_formats(
     for stored in formats:
         try:
             writers[stored](paths[stored])
-        except ExportError as error:
-            if stored in _ALWAYS:
-                raise
+        except UnwritableFormatError as error:
             # What an earlier export has left would be another network.
             shutil.rmtree(paths[stored].parent, ignore_errors=True)
             failures[stored] = error.what

@@ -1,19 +1,34 @@
 """A network as OpenVINO's intermediate representation; the one module that writes it."""
 
+import logging
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import openvino
 from openvino import frontend
 
-from lamella.errors import ExportError
+from lamella.errors import UnwritableFormatError
 from lamella.stores.atomic import replacing
 
 _FAULTS = (
     *(RuntimeError, frontend.GeneralFailure, frontend.InitializationFailure),
     *(frontend.NotImplementedFailure, frontend.OpConversionFailure, frontend.OpValidationFailure),
 )
+
+
+@contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """Let the root logger be what it was: OpenVINO leaves it to errors alone where it fails."""
+    root = logging.getLogger()
+    level, filters, handlers = root.level, root.filters[:], root.handlers[:]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters[:], root.handlers[:] = filters, handlers
 
 
 def write_openvino(path: Path, onnx_file: Path) -> None:
@@ -26,14 +41,15 @@ def write_openvino(path: Path, onnx_file: Path) -> None:
         onnx_file: The model.
 
     Raises:
-        ExportError: OpenVINO cannot translate it.
+        UnwritableFormatError: OpenVINO cannot translate it.
     """
     try:
-        model = openvino.convert_model(str(onnx_file))
+        with _root_logger_kept():
+            model = openvino.convert_model(str(onnx_file))
     except _FAULTS as error:
         # What precedes it are places in OpenVINO's own source, and headings.
         reason = str(error).strip().rpartition("\n")[2]
-        raise ExportError(
+        raise UnwritableFormatError(
             f"the network cannot be written for OpenVINO ({reason})",
             str(path),
             "Take `openvino` out of `parity.engines` and `benchmark.engines`, or choose another"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lamella.errors import ExportError
+from lamella.errors import ExportError, UnwritableFormatError
 from lamella.export.description import ModelInterface
 from lamella.models.segmentation import SegmentationNetwork
 from lamella.stores.json_files import write_json
@@ -47,12 +47,13 @@ def onnx2tf_python(named: Path) -> Path:
         named: The file that names it; empty where the environment could not be made.
 
     Raises:
-        ExportError: it could not be made.
+        UnwritableFormatError: it could not be made.
     """
     python = named.read_text(encoding="utf-8").strip()
     if not python:
-        raise ExportError(
-            "onnx2tf's environment could not be made, results/logs/prepare_onnx2tf.log says why",
+        raise UnwritableFormatError(
+            "onnx2tf's environment could not be made: see results/logs/prepare_onnx2tf.log, and"
+            f" delete {named} to try again",
             str(named),
             "Run scripts/onnx2tf.sh where there is internet, delete this file and run again",
         )
@@ -113,9 +114,15 @@ def _write(command: Sequence[str], path: Path, scratch: Path, environment: dict[
             command[0],
             "Run scripts/onnx2tf.sh where there is internet",
         ) from error
-    if ended.returncode != 0:
-        last = (ended.stderr.strip() or ended.stdout.strip()).rpartition("\n")[2]
+    if ended.returncode < 0:
         raise ExportError(
+            f"the program that writes the SavedModel was ended by signal {-ended.returncode}",
+            str(path),
+            "Run it again, with more memory where that was short",
+        )
+    if ended.returncode > 0:
+        last = (ended.stderr.strip() or ended.stdout.strip()).rpartition("\n")[2]
+        raise UnwritableFormatError(
             "the network cannot be written as a SavedModel"
             f" ({last or f'exit code {ended.returncode}'})",
             str(path),

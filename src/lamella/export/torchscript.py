@@ -10,7 +10,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
-from lamella.errors import ExportError
+from lamella.errors import UnwritableFormatError
 from lamella.stores.atomic import replacing
 
 
@@ -30,7 +30,7 @@ def write_torchscript(path: Path, program: ExportedProgram) -> None:
         program: The exported program; axis 0 of inputs and outputs is free.
 
     Raises:
-        ExportError: TorchScript has not what the network does.
+        UnwritableFormatError: TorchScript has not what the network does.
     """
     module = program.module()
     assert program.example_inputs is not None, "torch.export keeps them"
@@ -43,7 +43,7 @@ def write_torchscript(path: Path, program: ExportedProgram) -> None:
             frozen = torch.jit.freeze(traced.eval())
         except RuntimeError as error:
             reason, _, _ = str(error).strip().partition("\n")
-            raise ExportError(
+            raise UnwritableFormatError(
                 f"the network cannot be written as TorchScript ({reason})",
                 str(path),
                 "Take `torchscript` out of `parity.engines` and `benchmark.engines`, or choose"

@@ -53,7 +53,11 @@ class ExportedNetwork(Stored):
         path = folder / stored / MODEL_FILES[stored]
         remedy = f"Delete {folder / NETWORK_NAME} and run `snakemake benchmark` again"
         if stored in self.failures:
-            raise EngineUnavailableError(self.failures[stored], str(path), remedy)
+            raise EngineUnavailableError(
+                self.failures[stored],
+                str(path),
+                "Choose another engine",
+            )
         if stored not in self.files:
             raise StoreError(
                 "the network was not exported in this format",

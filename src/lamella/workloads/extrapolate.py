@@ -19,8 +19,9 @@ def whole_runs(cell: WorkloadCell) -> Sequence[WorkloadRuns]:
     than the readers, it never waits again: what follows the start is its work alone, so much for
     each item. Where they are slower, it waits for most batches of the whole, but a run of a few
     does not show it: some of them, or all, are read before the first is given. The whole then takes
-    as long as the readers need for all patches together, once the tissue is found. It never takes
-    less, so the longer of both times is returned.
+    as long as the readers need for all patches together, once the tissue is found. And where both
+    share the CPUs, it takes as long as these need for all work, of which readers may have done
+    most before the engine began. It never takes less, so the longest of these times is returned.
 
     CPU time is multiplied but for the start, as if one CPU were busy in it; of overlapped runs but
     for the tissue alone, for others read the first batch. What several processes take beyond that
@@ -32,25 +33,24 @@ def whole_runs(cell: WorkloadCell) -> Sequence[WorkloadRuns]:
     factor = cell.items / cell.run_items
     return [
         kind.model_copy(
-            update={
-                "runs": tuple(_whole(run, kind.mode, factor, cell.readers) for run in kind.runs)
-            }
+            update={"runs": tuple(_whole(run, kind.mode, factor, cell) for run in kind.runs)}
         )
         for kind in kinds
     ]
 
 
-def _whole(run: RunTimes, mode: Mode, factor: float, readers: int) -> RunTimes:
+def _whole(run: RunTimes, mode: Mode, factor: float, cell: WorkloadCell) -> RunTimes:
     total_ms = run.start_ms + (run.total_ms - run.start_ms) * factor
-    once_ms = run.start_ms
-    if mode is Mode.OVERLAPPED:
-        once_ms = run.stages[Stage.TISSUE].total_ms
-        reading_ms = run.stages[Stage.PATCH_GENERATOR].total_ms * factor / readers
-        total_ms = max(total_ms, once_ms + reading_ms)
+    overlapped = mode is Mode.OVERLAPPED
+    once_ms = run.stages[Stage.TISSUE].total_ms if overlapped else run.start_ms
+    cpu_ms = once_ms + max(0.0, run.cpu_ms - once_ms) * factor
+    if overlapped:
+        reading_ms = run.stages[Stage.PATCH_GENERATOR].total_ms * factor / cell.readers
+        total_ms = max(total_ms, once_ms + reading_ms, cpu_ms / float(cell.host["cpus"]))
     return run.model_copy(
         update={
             "total_ms": total_ms,
-            "cpu_ms": once_ms + max(0.0, run.cpu_ms - once_ms) * factor,
+            "cpu_ms": cpu_ms,
             "joules": None,
             "stages": {
                 stage: times if stage is Stage.TISSUE else _more(times, factor)

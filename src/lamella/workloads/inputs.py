@@ -112,7 +112,11 @@ def read_clip(path: Path, frames: int) -> NDArray[np.uint8]:
             stream.seek(_DICOM_AT)
             if stream.read(len(_DICOM)) == _DICOM:
                 # It would take the images in it for a stream, and lose some where they begin.
-                raise _unreadable(path, "FFmpeg loses frames of DICOM files: name a clip of them")
+                raise StoreError(
+                    "it is a DICOM file, of which FFmpeg loses frames",
+                    str(path),
+                    "Make a clip of it, and name that in `workloads.frames`",
+                )
         with av.open(str(path)) as clip:
             decoded = itertools.islice(clip.decode(video=0), frames)
             found = [frame.to_ndarray(format="gray") for frame in decoded]

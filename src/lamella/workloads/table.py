@@ -47,6 +47,7 @@ COLUMNS = (
     "max_abs_difference",
     "limit",
     "label_agreement",
+    "compared_answers",
     "source",
     "parameters",
     "version",
@@ -162,6 +163,7 @@ def _row(cell: WorkloadCell, kind: WorkloadRuns, torch: float | None) -> dict[st
         "runs": len(kind.runs),
         "max_abs_difference": written(cell.measurement.max_abs_difference, ".3e"),
         "label_agreement": written(cell.measurement.label_agreement, ".6f"),
+        "compared_answers": cell.measurement.compared_answers,
         "version": cell.measurement.version,
         "energy_source": cell.measurement.energy_source,
     }

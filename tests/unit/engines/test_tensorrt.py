@@ -439,6 +439,13 @@ def loaded_plan(path, interface=None):
 NUMBERS = np.arange(27, dtype=np.float32).reshape(9, 3)
 
 
+def test_parts_of_a_batch_are_not_joined_along_another_axis(calls, tmp_path, monkeypatch):
+    engine = loaded_plan(tmp_path, interface("sums"))
+    monkeypatch.setattr(engine, "_run_part", lambda inputs: (inputs[0].sum(axis=0),))
+    with pytest.raises(EngineUnavailableError, match=r"its output sums is of shape \(3,\) for 4"):
+        engine.run((NUMBERS,))
+
+
 def test_shorter_integers_are_given_as_those_of_the_plan(calls, tmp_path, monkeypatch):
     uploaded = []
     upload = plan_engine.GpuQueue.upload

@@ -8,7 +8,7 @@ from torch import nn
 
 from lamella.engines.load import load_engine
 from lamella.engines.settings import EngineName
-from lamella.errors import EngineUnavailableError, ExportError
+from lamella.errors import EngineUnavailableError, ExportError, UnwritableFormatError
 from lamella.export.description import ModelFormat, read_description
 from lamella.export.export import export_model
 from lamella.export.formats import write_formats
@@ -34,10 +34,10 @@ class _Either(nn.Module):
 
 
 def refuses(path: Path) -> None:
-    raise ExportError("no environment", str(path), "Make it")
+    raise UnwritableFormatError("no environment", str(path), "Make it")
 
 
-def test_formats_that_cannot_be_written_are_told_and_leave_nothing(tmp_path: Path) -> None:
+def test_formats_that_cannot_be_written_are_told_and_leave_nothing(tmp_path: Path, caplog) -> None:
     (tmp_path / "openvino").mkdir()
     (tmp_path / "openvino" / "model.xml").write_text("of another network")
     failures = write_formats(
@@ -53,14 +53,36 @@ def test_formats_that_cannot_be_written_are_told_and_leave_nothing(tmp_path: Pat
     ((stored, why),) = failures.items()
     assert stored is ModelFormat.OPENVINO
     assert "No conversion rule found for operations: Det" in why
+    # It is logged, and what comes after it would be, too.
+    assert caplog.text.count("not written for ") == 2
     written = {each.parent.name for each in tmp_path.glob("*/*")}
     assert written == {ModelFormat.ONNX, ModelFormat.TORCH, ModelFormat.TORCHSCRIPT}
 
 
 def test_what_torchscript_lacks_is_told(tmp_path: Path) -> None:
     program = trace_program(_Either(), (example_patches(8),))
-    with pytest.raises(ExportError, match=r"written as TorchScript \(.*cond"):
+    with pytest.raises(UnwritableFormatError, match=r"written as TorchScript \(.*cond"):
         write_torchscript(tmp_path / "model.ts", program)
+
+
+@pytest.mark.parametrize(
+    ("python", "why"), [("#!/bin/sh\nkill -9 $$", "by signal 9"), (None, "cannot be used")]
+)
+def test_what_may_go_well_the_next_time_ends_the_export(tmp_path: Path, python, why) -> None:
+    if python:
+        (tmp_path / "python").write_text(python)
+        (tmp_path / "python").chmod(0o755)
+    (tmp_path / "onnx2tf.txt").write_text(f"{tmp_path / 'python'}\n")
+    with pytest.raises(ExportError, match=why):
+        write_formats(
+            tmp_path,
+            trace_program(_Determinant(), (example_patches(8),)),
+            [ModelFormat.TENSORFLOW],
+            opset=18,
+            inputs=["patches"],
+            outputs=["determinants"],
+            onnx2tf=[tmp_path / "onnx2tf.txt"],
+        )
 
 
 def test_an_engine_whose_format_could_not_be_written_is_unavailable(

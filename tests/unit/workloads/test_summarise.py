@@ -223,6 +223,7 @@ def test_a_row_holds_the_figures_of_all_runs(summarised):
         "max_abs_difference": "0.000e+00",
         "limit": "0.0001",
         "label_agreement": "0.997500",
+        "compared_answers": str(TORCH.measurement.compared_answers),
         "comparable": "no: smaller than in the paper; no: 2 runs, fewer than 10",
         "driver": "",
     }
@@ -268,9 +269,11 @@ def test_runs_of_half_the_items_take_twice_as_long_but_for_the_start(summarised)
         (half_a_run(180.0, start_ms=80.0, reading_ms=120.0), "280.000"),
         # It takes 100 ms and 10 ms: both are there at once, two more 100 ms later.
         (half_a_run(140.0, start_ms=120.0, reading_ms=200.0), "220.000"),
+        # Two CPUs work 20 ms once, and 220 ms for each half: the readers had begun before.
+        (half_a_run(160.0, start_ms=150.0, reading_ms=40.0), "230.000"),
     ],
 )
-def test_overlapped_runs_take_as_long_as_the_slower_of_engine_and_two_readers(
+def test_overlapped_runs_take_as_long_as_the_slowest_of_engine_two_readers_and_all_cpus(
     summarised, half, total_ms
 ):
     halves = measured(kind_of(half, mode=Mode.OVERLAPPED))

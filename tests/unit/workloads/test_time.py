@@ -397,6 +397,11 @@ def measured(**changes):
             "98.00 % of its classes are the network's, fewer than 99 %",
         ),
         ({"label_agreement": 15 / 16, "compared_answers": 16}, ""),
+        ({"label_agreement": 9 / 10, "compared_answers": 10}, ""),
+        (
+            {"label_agreement": 8 / 9, "compared_answers": 9},
+            "88.89 % of its classes are the network's, fewer than 99 %",
+        ),
         (
             {"label_agreement": 14 / 16, "compared_answers": 16},
             "87.50 % of its classes are the network's, fewer than 93.75 %",

@@ -171,10 +171,10 @@ class CheckedEngine(ABC):
         found = []
         for part in parts:
             found.append(compute(part))
-            self._check_rows(found[-1], len(part[0]))
+            self._check_part(found[-1], len(part[0]))
         return tuple(np.concatenate(each) for each in zip(*found, strict=True))
 
-    def _check_rows(self, found: Arrays, rows: int) -> None:
+    def _check_part(self, found: Arrays, rows: int) -> None:
         for each, output in zip(self.interface.outputs, found, strict=True):
             if output.shape[:1] != (rows,):
                 raise EngineUnavailableError(

@@ -16,6 +16,8 @@ _TICKS = 5
 _BESIDE = 2
 _KEY_PX = 17
 _DIGIT_PX = 8
+_GAP_PX = 8
+_NAME_PX = 16
 _STYLE = Markup(
     "<style>"
     ".chart{background:#fff}"
@@ -174,7 +176,7 @@ def matrix_chart(
     for place, name in enumerate(names):
         x, y = axes.place(place + 0.5, len(names) - place - 0.5)
         parts.append(_UNDER_AXIS.format(x, _SQUARE - _BOTTOM + 17, name))
-        parts.append(_BESIDE_AXIS.format(_LEFT - 8, y, _LEFT - 8, y, name))
+        parts.append(_BESIDE_AXIS.format(axes.left - _GAP_PX, y, axes.left - _GAP_PX, y, name))
     parts += [_x_name(x_name, axes), _upright(y_name, axes)]
     return _SVG.format(_SQUARE, _SQUARE, title, _STYLE, Markup("").join(parts))
 
@@ -227,20 +229,26 @@ class _Axes:
     width: int = _WIDTH
     height: int = _HEIGHT
 
+    @property
+    def left(self) -> int:
+        """Where the x axis begins: right of the numbers, which are right of the y axis' name."""
+        longest = max(len(f"{value:g}") for value in self.y)
+        return max(_LEFT, _NAME_PX + longest * _DIGIT_PX + _GAP_PX)
+
     def place(self, x: float, y: float) -> tuple[float, float]:
         across = (x - self.x[0]) / (self.x[-1] - self.x[0])
         up = (y - self.y[0]) / (self.y[-1] - self.y[0])
         return (
-            round(_LEFT + across * (self.width - _LEFT - _RIGHT), 2),
+            round(self.left + across * (self.width - self.left - _RIGHT), 2),
             round(self.height - _BOTTOM - up * (self.height - _TOP - _BOTTOM), 2),
         )
 
     def grid(self) -> list[Markup]:
-        left, right = _LEFT, self.width - _RIGHT
+        left, right = self.left, self.width - _RIGHT
         parts = []
         for value in self.y:
             _, y = self.place(self.x[0], value)
-            parts.append(_GRID_LINE.format(left, y, right, left - 8, y + 4, f"{value:g}"))
+            parts.append(_GRID_LINE.format(left, y, right, left - _GAP_PX, y + 4, f"{value:g}"))
         for value in self.x:
             x, _ = self.place(value, self.y[0])
             # A long number at the right end would be cut off.
@@ -250,7 +258,7 @@ class _Axes:
 
 
 def _x_name(name: str, axes: _Axes) -> Markup:
-    return _UNDER_AXIS.format((_LEFT + axes.width - _RIGHT) / 2, axes.height - 4, name)
+    return _UNDER_AXIS.format((axes.left + axes.width - _RIGHT) / 2, axes.height - 4, name)
 
 
 def _upright(name: str, axes: _Axes) -> Markup:

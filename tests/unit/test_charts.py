@@ -132,6 +132,15 @@ def test_long_numbers_stay_inside_the_picture():
     assert float(x) + 3 * 8 <= 360
 
 
+def test_long_numbers_do_not_reach_the_name_of_their_axis():
+    for most in (1.0, 0.9994):
+        chart = line_chart([Line([(1, most), (2, 0.9996)], "red")], title="AUC", x_name="epoch")
+        numbers = re.findall(r'class="y" x="([\d.]+)"[^>]*>([\d.]+)<', chart)
+        assert max(len(text) for _, text in numbers) >= 6
+        # The name is upright at 12 pixels.
+        assert all(float(x) - 7 * len(text) > 16 for x, text in numbers)
+
+
 def test_panels_stand_two_beside_each_other_and_a_single_one_alone():
     chart = scatter((1, 2))
     assert panels([chart], title="t") == chart

@@ -1,3 +1,3 @@
 """The report: the whole run on one page that needs nothing else."""
 
-REVISION = 8
+REVISION = 9

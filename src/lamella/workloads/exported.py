@@ -53,11 +53,7 @@ class ExportedNetwork(Stored):
         path = folder / stored / MODEL_FILES[stored]
         remedy = f"Delete {folder / NETWORK_NAME} and run `snakemake benchmark` again"
         if stored in self.failures:
-            raise EngineUnavailableError(
-                self.failures[stored],
-                str(path),
-                "Choose another engine",
-            )
+            raise EngineUnavailableError(self.failures[stored], str(path), "Choose another engine")
         if stored not in self.files:
             raise StoreError(
                 "the network was not exported in this format",

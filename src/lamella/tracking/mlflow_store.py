@@ -164,8 +164,9 @@ def _tried_again(
 
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, MlflowException):
+        # BAD_REQUEST also stands for a row that another job has written meanwhile.
         code = error.get_http_status_code()
-        return bool(code >= 500 or code in {408, 429})
+        return bool(code >= 500 or code in {408, 429} or error.error_code == "BAD_REQUEST")
     return isinstance(error, requests.RequestException | SQLAlchemyError | ConnectionError)
 
 

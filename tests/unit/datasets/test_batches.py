@@ -95,17 +95,20 @@ def test_no_more_is_read_ahead_than_there_are_threads_and_one(threads):
 
 
 def test_closing_waits_for_what_is_being_read_and_begins_nothing_more():
-    begun, done, go_on = [], [], Event()
+    begun, done, reads_1, go_on = [], [], Event(), Event()
 
     def read(key: int) -> int:
         begun.append(key)
-        assert key == 0 or go_on.wait(timeout=20)
+        if key == 1:
+            reads_1.set()
+            assert go_on.wait(timeout=20)
         done.append(key)
         return key
 
     with read_ahead_threads(1) as pool:
         values = iter(ReadAhead(read, range(20), pool=pool))
         assert next(values) == 0
+        assert reads_1.wait(timeout=20)
         Timer(0.2, go_on.set).start()
         values.close()
         assert begun == done == [0, 1]

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from sqlalchemy import Engine, NullPool, create_engine
 
 from lamella.cli import main
 from lamella.tracking.record import ModelArtifact, Record
@@ -61,6 +63,12 @@ def start_jobs(uri: str) -> "subprocess.Popen[str]":
     command = [sys.executable, str(program), uri, str(JOBS)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+
+def waiting_for_locks(database: Engine) -> int:
+    with database.connect() as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        return int(connection.exec_driver_sql(query).scalar_one())
 
 
 def check_complete(browser: Browser, study: str) -> None:
@@ -115,6 +123,39 @@ def test_twenty_jobs_that_log_at_once_are_twenty_nested_runs_with_all_they_logge
     assert json.loads(codes) == [0] * JOBS
     assert warnings == ""
     check_complete(Browser(postgres_server.uri), "crowd")
+
+
+def test_a_dataset_that_another_job_logs_meanwhile_is_an_input_of_both(
+    working_folder: Path,
+    postgres_server: Any,
+    make_record: Callable[..., Record],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    start_workflow_run("rivals", {"study": "rivals"})
+    requests.post(
+        f"{postgres_server.uri}/api/2.0/mlflow/experiments/create",
+        json={"name": "rivals"},
+        timeout=20,
+    )
+    browser = Browser(postgres_server.uri)
+    folder = working_folder / "results/training/thin"
+    record = make_record(folder)
+    (dataset,) = record.datasets
+    row = (browser.experiment("rivals"), dataset.name, dataset.digest[:36])
+    database = create_engine(postgres_server.store, poolclass=NullPool)
+    with database.connect() as rival, ThreadPoolExecutor() as pool:
+        # Written and not committed: MLflow does not see it, and its own row has to wait for it.
+        rival.exec_driver_sql("INSERT INTO datasets VALUES ('id', %s, %s, %s, 'local', '')", row)
+        sent = pool.submit(track, record, folder, TrackingSettings(uri=postgres_server.uri))
+        while waiting_for_locks(database) == 0:
+            assert not sent.done(), "nothing was logged that waits for the other job"
+            time.sleep(0.05)
+        rival.commit()
+        sent.result(timeout=60)
+    assert caplog.records == []
+    (run,) = [each for each in browser.runs("rivals") if each["info"]["run_name"] == record.name]
+    (used,) = run["inputs"]["dataset_inputs"]
+    assert used["dataset"]["name"] == dataset.name
 
 
 def test_what_was_done_before_its_answer_got_lost_is_not_done_twice(

@@ -21,7 +21,8 @@ demo: setup ## draw a small cohort of slides and run every layer on it
 	@scripts/where_to_look.sh demo/results
 
 test: check ## set up, run the checks and the whole test suite
-	@scripts/system_packages.sh --wanted $(BIN)/python postgresql
+	@scripts/system_packages.sh --wanted $(BIN)/python postgresql slurmctld slurmd sbatch munged
+	@scripts/onnx2tf.sh >/dev/null
 	@$(PYTEST) -n 2 -m "not alone"
 	@$(PYTEST) -m "alone and not faults" || [ $$? -eq 5 ] # 5: no test is marked so
 

@@ -23,11 +23,7 @@ if ! is_made; then
         trap tell_remedy ERR
         PYTHON=${LAMELLA_PYTHON:-$(.venv/bin/python -c 'import sys; print(sys._base_executable)')}
         export LAMELLA_PYTHON=$PYTHON
-        # uv does not read pip's settings: a site that names its index to pip means uv too.
-        if [ -n "${PIP_INDEX_URL:-}" ]; then export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}; fi
-        if [ -n "${PIP_CERT:-}" ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$PIP_CERT}; fi
-        export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
-        unset VIRTUAL_ENV PYTHONPATH PYTHONHOME
+        . scripts/fetching.bash
         say "making onnx2tf's environment, once ..."
         UV=$(scripts/private_uv.sh)
         rm -rf $PLACE

@@ -64,12 +64,16 @@ cancel_waiting() {
     [ -z "$cancelled" ] || say "cancelled SLURM jobs of an earlier run that had not begun: $cancelled"
 }
 wait_for_jobs() { # waits for the processes first, since a living Snakemake knows its jobs
-    local jobs told="" processes waited=0
+    local jobs told="" processes met="" waited=0
     while true; do
         [ $((waited % SLURM_POLL_S)) -ne 0 ] || jobs=$(slurm_jobs)
         if processes=$(running "$jobs") && [ -n "$processes" ]; then
+            met=1
             [ $((waited % 15)) -ne 0 ] ||
                 say "an earlier run still has processes here, waiting for them to end (stop them with: kill $processes)"
+        elif [ -n "$met" ]; then # what they submitted last, SLURM was not asked for yet
+            met="" jobs=$(slurm_jobs)
+            continue
         elif [ -n "$jobs" ]; then
             if [ "$jobs" != "$told" ]; then
                 cancel_waiting

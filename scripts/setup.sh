@@ -57,11 +57,7 @@ if [ -z "${LAMELLA_CACHE:-}" ]; then
     else LAMELLA_CACHE=$PWD/.cache; fi
 fi
 [ -n "${HOME:-}${XDG_CACHE_HOME:-}" ] || export UV_CACHE_DIR=${UV_CACHE_DIR:-$PWD/.cache/uv-packages}
-# uv does not read pip's settings: a site that names its index or certificates to pip means uv too.
-if [ -n "${PIP_INDEX_URL:-}" ]; then export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}; fi
-if [ -n "${PIP_CERT:-}" ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$PIP_CERT}; fi
-export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
-unset VIRTUAL_ENV PYTHONPATH PYTHONHOME
+. scripts/fetching.bash
 
 # ---- install ------------------------------------------------------------------------------------
 began=$SECONDS

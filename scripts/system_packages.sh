@@ -3,7 +3,8 @@
 #
 #   scripts/system_packages.sh [--wanted] PYTHON NAME...
 #
-#   NAME       g++ make cmake python-headers python-venv postgresql mpirun
+#   NAME       g++ make cmake python-headers python-venv postgresql mpirun, or a daemon or command
+#              of SLURM, munge or MariaDB
 #   --wanted   go on without them: tests that need them are skipped, and say so
 #
 # With LAMELLA_APT=1, on Debian or Ubuntu and as root, missing packages are installed. Without it
@@ -17,6 +18,7 @@ if [ "$1" = --wanted ]; then
 fi
 PYTHON=$1
 shift
+PATH=$PATH:/usr/sbin:/sbin # where daemons are
 
 here() {
     case $1 in
@@ -32,6 +34,9 @@ debian_name() {
     python-headers) echo python3.11-dev ;;
     python-venv) echo python3.11-venv ;;
     mpirun) echo openmpi-bin ;;
+    sbatch) echo slurm-client ;;
+    munged) echo munge ;;
+    mariadbd) echo mariadb-server ;;
     *) echo "$1" ;;
     esac
 }
@@ -51,7 +56,9 @@ if [ "${LAMELLA_APT:-}" = 1 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/
         trap 'rm -f $policy' EXIT
     fi
     export DEBIAN_FRONTEND=noninteractive
-    { apt-get -qq update && apt-get -qq install -y --no-install-recommends "${missing[@]}"; } >&2 &&
+    # Another apt may be at work, and a mirror away for a moment.
+    apt_get() { apt-get -qq -o DPkg::Lock::Timeout=600 -o Acquire::Retries=5 "$@" >&2; }
+    { apt_get -o APT::Update::Error-Mode=any update && apt_get install -y --no-install-recommends "${missing[@]}"; } &&
         exit 0
     echo "[system] apt-get could not install ${missing[*]}" >&2
     exit $without

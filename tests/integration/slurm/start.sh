@@ -22,7 +22,7 @@ set -euo pipefail
 FOLDER=$(realpath -m "${1:-${TMPDIR:-/tmp}/lamella-slurm}")
 ACCOUNTING=${LAMELLA_SLURM_ACCOUNTING:-0}
 PORT=${LAMELLA_SLURM_PORT:-16817}
-WAIT_S=90
+WAIT_S=300
 CPUS=4         # per node: declared, not counted
 MEMORY_MB=${LAMELLA_SLURM_MEMORY_MB:-6000} # per node; declared, too
 NODES=(cpu1 cpu2 gpu1 gpu2)
@@ -31,6 +31,7 @@ NODES=(cpu1 cpu2 gpu1 gpu2)
 ETC=$FOLDER/etc-lamella-slurm
 LOG=$FOLDER/log
 RUN=$FOLDER/run
+SYSTEM_PACKAGES=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)/scripts/system_packages.sh
 LINK=/etc/slurm/slurm.conf
 MARK='# lamella-slurm'
 PATH=$PATH:/usr/sbin:/sbin
@@ -82,24 +83,10 @@ refuse_another() {
 }
 
 install_packages() {
-    local packages=(slurmctld slurmd slurm-client munge) programs=(slurmctld slurmd sbatch munged)
-    [ "$ACCOUNTING" = 1 ] && packages+=(slurmdbd mariadb-server) programs+=(slurmdbd mariadbd)
-    local missing=0 program
-    for program in "${programs[@]}"; do command -v "$program" >/dev/null || missing=1; done
-    [ $missing = 1 ] || return 0
-    if [ "${LAMELLA_APT:-}" != 1 ] || ! command -v apt-get >/dev/null; then
-        stop_with 2 "packages are missing. Install them with: apt-get install ${packages[*]}, or set LAMELLA_APT=1"
-    fi
-    say "installing ${packages[*]}"
-    # Debian's packages would start services of their own.
-    local policy=/usr/sbin/policy-rc.d made=0
-    [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy && made=1; }
-    export DEBIAN_FRONTEND=noninteractive
-    local failed=0
-    { apt-get -qq update && apt-get -qq install -y --no-install-recommends "${packages[@]}"; } \
-        >"$LOG/apt.log" 2>&1 || failed=1
-    [ $made = 0 ] || rm -f $policy
-    [ $failed = 0 ] || stop_with 2 "the packages could not be installed" "$LOG/apt.log"
+    local programs=(slurmctld slurmd sbatch munged)
+    [ "$ACCOUNTING" = 1 ] && programs+=(slurmdbd mariadbd)
+    "$SYSTEM_PACKAGES" python3 "${programs[@]}" >"$LOG/apt.log" 2>&1 ||
+        stop_with 2 "packages are missing: $(tail -n 3 "$LOG/apt.log" | paste -sd ' ')"
 }
 
 # SLURM listens at the address of the machine's own name; and every node needs a name.
@@ -170,6 +157,9 @@ SlurmdTimeout=60
 KillWait=5
 CompleteWait=0
 MinJobAge=300
+# A machine on which all of this and a workflow have two cores may stand still for ten seconds.
+MessageTimeout=60
+BatchStartTimeout=60
 # As on many sites: what shall be queued again has to say so.
 JobRequeue=0
 PreemptType=preempt/partition_prio

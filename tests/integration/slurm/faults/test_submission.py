@@ -84,6 +84,36 @@ def test_job_above_a_time_limit_is_refused_at_once_also_where_another_job_will_e
     assert not (study.folder / "results/logs/submit.log").exists()
 
 
+def test_job_that_was_taken_by_a_controller_that_did_not_answer_in_time_is_not_submitted_twice(
+    cluster, tmp_path
+):
+    settings = (cluster.folder / "etc-lamella-slurm/slurm.conf").read_text()
+    (tmp_path / "slurm.conf").write_text(settings.replace("MessageTimeout=60", "MessageTimeout=5"))
+    controller = int((cluster.folder / "run/slurmctld.pid").read_text())
+    words = ("--parsable", "--job-name", "run-of-this-test", "--comment", "rule_a b")
+    rest = ("--account=lab", "--mem=100", "--output=/dev/null", "--wrap=sleep 60")
+    os.kill(controller, signal.SIGSTOP)
+    try:
+        submission = subprocess.Popen(
+            [REPOSITORY / "scripts/slurm/sbatch", *words, *rest],
+            cwd=tmp_path,
+            env={**cluster.environment, "SLURM_CONF": str(tmp_path / "slurm.conf")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        log = tmp_path / "results/logs/submit.log"
+        cluster.wait_for(lambda: log.exists() or submission.poll() is not None, "a time-out")
+    finally:
+        os.kill(controller, signal.SIGCONT)
+    job, said = submission.communicate(timeout=200)
+    assert (submission.returncode, said) == (0, "")
+    assert "Socket timed out" in log.read_text()
+    assert cluster.jobs() == [job.strip()]
+    cluster.ask("scancel", *cluster.jobs())
+    cluster.wait_until_empty()
+
+
 @contextmanager
 def stage_of_two_jobs(cluster, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a stage through profiles/slurm that wants two worker jobs, and end it in any case."""

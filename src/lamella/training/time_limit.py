@@ -49,11 +49,15 @@ def kept_within_time_limit(margin_s: float, *, requeue: bool) -> Iterator[None]:
 
 
 def _requeue() -> None:
+    # SLURM ends all processes of the job while it answers, and this one has to tell what it did.
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         requeue_this_job()
     except SlurmError as error:
         # The code by which the training ends says enough: it can go on.
         _logger.warning("the job is not queued again: %s", error)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _watch(margin_s: float, over: threading.Event) -> None:

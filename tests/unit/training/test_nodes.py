@@ -1,7 +1,10 @@
 """What of a training on several nodes needs no SLURM; the rest: tests/integration/slurm."""
 
 import logging
+import os
 import socket
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -134,3 +137,30 @@ def test_where_slurm_cannot_be_asked_a_stopped_training_keeps_its_exit_code(
     assert stopped.value.code == 75
     assert caplog.text.count("the time limit of the SLURM job is not known") == 1
     assert caplog.text.count("the job is not queued again") == int(requeue)
+
+
+def test_training_whose_job_is_ended_while_it_is_queued_again_tells_so(tmp_path):
+    facts = "NodeList=n1 NumCPUs=1 EndTime=2000000000 TimeLimit=1-00:00:00 BatchFlag=1 Requeue=1"
+    scontrol = tmp_path / "scontrol"
+    # As SLURM does, it ends all processes of the job before it has answered.
+    scontrol.write_text(
+        f"#!/bin/sh\n[ $1 != show ] || exec echo JobId=7 JobState=RUNNING {facts}\n"
+        "kill $PPID $$\nsleep 0.3\n"
+    )
+    scontrol.chmod(0o755)
+    program = f"""
+import logging
+from {kept_within_time_limit.__module__} import kept_within_time_limit
+logging.basicConfig(level=logging.INFO)
+with kept_within_time_limit(10, requeue=True):
+    raise SystemExit(75)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "SLURM_JOB_ID": "7", "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert "SLURM job 7 goes back to the queue" in ended.stderr
+    assert ended.returncode == 75

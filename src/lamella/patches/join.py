@@ -24,7 +24,7 @@ from lamella.patches.imported import IMPORTED
 from lamella.patches.index import PatchIndex, write_index
 from lamella.patches.settings import PatchSettings
 from lamella.slides.identity import content_identities
-from lamella.stores.atomic import replacing
+from lamella.stores.atomic import remove_leftovers, replacing
 from lamella.stores.codec import Storage
 from lamella.stores.json_files import digest
 from lamella.stores.shards import COLUMNS, PATCHES, ShardReader
@@ -64,6 +64,7 @@ def join_cohort(
         StoreError: no slide has patches, a shard is damaged, or shards differ in patch size,
             resolution or classes.
     """
+    remove_leftovers(index.parent)  # of a join that was killed
     rows = read_manifest(manifest)
     split_of = read_splits(splits)
     tables, shards, slide_paths, with_file = [], [], {}, []

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import socket
+import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -212,6 +214,15 @@ def test_index_knows_copies_whatever_their_names_are(
         third.slide: before.contents[third.slide],
     }
     assert f"{fourth.slide} cannot be compared with the other slides" in caplog.text
+
+
+def test_what_a_join_that_was_killed_has_left_is_removed(cohort: Cohort) -> None:
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    left = cohort.root / f"patches/.cohort.unfinished-{socket.gethostname()}-{killed.pid}.h5"
+    left.touch()
+    cohort.join()
+    assert not left.exists()
 
 
 def test_shard_that_does_not_answer_stops_the_join_after_the_time_that_is_set(

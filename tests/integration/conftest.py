@@ -1,5 +1,6 @@
 """A working folder of its own, in which the whole workflow runs as a user would run it."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -68,7 +69,9 @@ class Workfolder:
         try:
             return self.wait_for(happened, process)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            # It may have ended by itself, which the caller is told.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

@@ -67,7 +67,7 @@ class Workplace:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=120,
+            timeout=280,
         )
         return Answer(ended.returncode, ended.stdout)
 

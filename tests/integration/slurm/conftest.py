@@ -29,7 +29,7 @@ OFTEN = 1e-9
 """Minutes between checkpoints: every step is one."""
 
 _POLL_S = 0.1
-_LIMIT_S = 240.0
+_LIMIT_S = 480.0
 
 
 def wait_for(happened: Callable[[], object], what: str) -> None:
@@ -41,8 +41,10 @@ def wait_for(happened: Callable[[], object], what: str) -> None:
 
 def has_ended(process: int) -> bool:
     """Return whether a process is gone, or dead and not buried yet."""
-    status = Path(f"/proc/{process}/status")
-    return not status.exists() or "State:\tZ" in status.read_text()
+    try:
+        return "State:\tZ" in Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 @dataclass(frozen=True)
@@ -315,8 +317,10 @@ class Trainings:
                 variables = (process / "environ").read_bytes().split(b"\0")
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            number = next(each for each in variables if each.startswith(b"SLURM_PROCID="))
-            found[int(number.partition(b"=")[2])] = int(process.name)
+            # One that has just died has no variables any more.
+            for each in variables:
+                if each.startswith(b"SLURM_PROCID="):
+                    found[int(each.partition(b"=")[2])] = int(process.name)
         return found
 
 

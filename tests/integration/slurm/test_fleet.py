@@ -27,7 +27,12 @@ from lamella.stores.tables import read_table
 from lamella.tissue.segment import segment_tissue
 from lamella.tissue.settings import TissueSettings
 
-pytestmark = [pytest.mark.integration, pytest.mark.slurm, pytest.mark.alone]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slurm,
+    pytest.mark.alone,
+    pytest.mark.timeout(900),
+]
 
 REPOSITORY = Path(__file__).parents[3]
 STAGE = Path(__file__).parent / "programs" / "stub_stage.py"
@@ -172,7 +177,7 @@ class Stage:
         return line
 
     def end(self) -> int:
-        return self.process.wait(timeout=120)
+        return self.process.wait(timeout=240)
 
     def rows(self) -> dict[str, ManifestRow]:
         return read_manifest(self.folder / "manifest.tsv")
@@ -191,7 +196,7 @@ def stage(cluster, tmp_path):
 
 
 def test_cancelled_worker_job_is_replaced_and_its_slides_are_done_again(cluster, stage):
-    stage.start(8, 1.0)
+    stage.start(8, 0.1, STUB_HOLD="1")
     cluster.wait_for(stage.begun, "a slide at work")
     (job,) = cluster.jobs()
     cluster.ask("scancel", job)
@@ -216,7 +221,7 @@ def assert_done_again(stage: Stage, lost: str) -> None:
 def test_worker_job_whose_node_is_lost_is_replaced_and_its_slides_are_done_again(
     cluster, stage, lost_nodes
 ):
-    stage.start(8, 1.0)
+    stage.start(8, 0.1, STUB_HOLD="1")
     cluster.wait_for(stage.begun, "a slide at work")
     (job,) = cluster.jobs()
     node = cluster.facts(job)["NodeList"]
@@ -231,7 +236,7 @@ def test_worker_job_whose_node_is_lost_is_replaced_and_its_slides_are_done_again
 
 @pytest.mark.faults
 def test_preempted_worker_job_is_replaced_and_its_slides_are_done_again(cluster, stage, preempt):
-    stage.start(8, 1.0)
+    stage.start(8, 0.1, STUB_HOLD="1")
     cluster.wait_for(stage.begun, "a slide at work")
     (job,) = cluster.jobs()
     preempt()
@@ -394,7 +399,6 @@ def answers(cluster) -> bool:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
 def test_workflow_runs_stages_beside_itself_and_their_workers_on_the_cluster(cluster, tmp_path):
     draw_cohort(tmp_path / "drawn", DrawingSettings(slides=6, width_um=700, height_um=500))
     settings = {

@@ -1,4 +1,7 @@
-"""A stage whose work sleeps: stub_stage.py FOLDER SLIDES SECONDS FLEET SITE [LIFETIME_SHARE]."""
+"""A stage whose work sleeps: stub_stage.py FOLDER SLIDES SECONDS FLEET SITE [LIFETIME_SHARE].
+
+With STUB_HOLD the first worker job never ends a slide; with STUB_EATER slide 0 takes much memory.
+"""
 
 import os
 import subprocess
@@ -27,11 +30,18 @@ def work(job: Job) -> int:
     number = os.environ["SLURM_JOB_ID"]
     with (job.output.parent / "begun").open("a") as begun:
         begun.write(f"{job.output.stem} {number}\n")
+    if "STUB_HOLD" in os.environ and number == first_job(job):
+        time.sleep(600)
     if job.output.stem == "0" and "STUB_EATER" in os.environ:
         eat(os.environ["STUB_EATER"])
     time.sleep(job.seconds)
     write_text(job.output, number)
     return 1
+
+
+def first_job(job: Job) -> str:
+    first, *_ = (job.output.parent / "begun").read_text().splitlines()
+    return first.split()[1]
 
 
 def eat(eater: str) -> None:

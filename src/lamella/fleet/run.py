@@ -101,6 +101,7 @@ def run_stage(
     Raises:
         StoreError: nothing can be written, or an output cannot be read for want of its file system.
         SlurmError: SLURM gives no workers.
+        WorkerLostError: no worker process is left on this machine, and none can be started.
     """
     tasks = [entry for entry in plan if isinstance(entry, SlideTask)]
     rows = {entry.slide: entry for entry in plan if isinstance(entry, ManifestRow)}

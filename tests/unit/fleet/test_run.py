@@ -9,10 +9,12 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import dask
 import pytest
-from distributed import Future
+from distributed import Future, LocalCluster
+from distributed.nanny import WorkerProcess
 
-from lamella.errors import FailedSlidesError, SlideError, StoreError
+from lamella.errors import FailedSlidesError, SlideError, StoreError, WorkerLostError
 from lamella.fleet.failures import check_failures
 from lamella.fleet.manifest import ManifestRow, Status, read_manifest, write_manifest
 from lamella.fleet.retry import forget_unfinished
@@ -136,6 +138,45 @@ def test_slide_whose_worker_is_lost_before_its_result_is_fetched_is_done(
 
     monkeypatch.setattr(Future, "status", property(status))
     assert run(tmp_path, task(tmp_path / "out", "a"))["a"].status is Status.DONE
+
+
+def test_worker_that_takes_long_to_restart_is_waited_for(tmp_path: Path) -> None:
+    # No worker restarts as fast as Dask is told to wait here.
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1 ms"}):
+        rows = run(tmp_path, task(tmp_path / "out", "unlucky", fault="killed once"))
+    assert rows["unlucky"].status is Status.DONE
+
+
+def test_stage_whose_workers_cannot_be_started_anew_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started = WorkerProcess.start, []
+
+    async def start_once(process: WorkerProcess) -> object:
+        if started:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        started.append(process)
+        return await start(process)
+
+    monkeypatch.setattr(WorkerProcess, "start", start_once)
+    monkeypatch.setattr("lamella.fleet.run._CHECK_S", 0.1)
+    with pytest.raises(WorkerLostError, match=r"^stage: no worker process is left: all 1 ended"):
+        run(tmp_path, task(tmp_path / "out", "killer", fault="killed"))
+
+
+def test_worker_that_is_slow_to_end_costs_a_warning_and_no_slide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    close = LocalCluster.close
+
+    def close_late(cluster: LocalCluster) -> None:
+        close(cluster)
+        raise TimeoutError
+
+    monkeypatch.setattr(LocalCluster, "close", close_late)
+    assert run(tmp_path, task(tmp_path / "out", "a"))["a"].status is Status.DONE
+    (warning,) = caplog.records
+    assert "stage: a worker process was killed and has not ended" in warning.getMessage()
 
 
 def test_only_what_changed_is_done_again(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ process. One process reads all files: starting one for each would cost more than
 
 Processor time tells the two apart: who computes for many seconds over what takes a millisecond
 will never end, whatever else the machine does; who waits without computing may be waiting for a
-file system, and that says nothing about the file.
+file system, and that says nothing about the file. Who would compute if the machine let it waits for
+no file system; nor does who is still starting, however long that takes.
 """
 
 import contextlib
@@ -31,7 +32,12 @@ _CRASHES = frozenset(
 )
 # A reader that computes less than this share of the time is waiting for something.
 _WAITING_SHARE = 0.01
+# Long for what is killed to end even on a busy machine, short for who waits for a stage.
+_END_S = 10
 _PROGRAM = "from lamella.fleet.guard import serve; serve({descriptor}, {limit_s})"
+
+# Killed, but held by the kernel until a file system answers; they are reaped when they have ended.
+_held: list[subprocess.Popen[bytes]] = []
 
 
 class GuardedReader(Generic[_Answer]):
@@ -64,7 +70,7 @@ class GuardedReader(Generic[_Answer]):
             LamellaError: the function raised it.
         """
         if self._process is None:
-            self._start()
+            self._start(path)
         try:
             self._connection.send((path, *more))
             answer: _Answer
@@ -75,7 +81,8 @@ class GuardedReader(Generic[_Answer]):
             raise error
         return answer
 
-    def _start(self) -> None:
+    def _start(self, path: Path) -> None:
+        """Start the process that is to read a file, and wait until it can."""
         self._connection, theirs = Pipe()
         with theirs:
             program = _PROGRAM.format(descriptor=theirs.fileno(), limit_s=self._limit_s)
@@ -86,7 +93,12 @@ class GuardedReader(Generic[_Answer]):
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             )
-        self._connection.send(self._read)
+        try:
+            self._connection.send(self._read)
+            self._connection.recv()
+        except (EOFError, ConnectionError) as lost:
+            # Even a crash says nothing of the file here, which it has not seen.
+            raise _lost(path, self._ended()) from lost
 
     def _received(self, path: Path) -> tuple[Any, LamellaError | None]:
         """Return answer and error, after any number of signs of life."""
@@ -99,10 +111,11 @@ class GuardedReader(Generic[_Answer]):
     def _await(self, path: Path) -> None:
         """Wait until the process says something, ends, or does neither nor computes."""
         assert self._process is not None
-        before_s = _cpu_s(self._process.pid)
+        _, before = _state_and_ticks(self._process.pid)
+        least = max(1, round(_WAITING_SHARE * self._limit_s * os.sysconf("SC_CLK_TCK")))
         while not self._connection.poll(self._limit_s):
-            now_s = _cpu_s(self._process.pid)
-            if now_s - before_s < _WAITING_SHARE * self._limit_s:
+            state, now = _state_and_ticks(self._process.pid)
+            if state != "R" and now - before < least:
                 self._stop()
                 raise StoreError(
                     f"it could not be read: no answer from its file system in {self._limit_s:g} s",
@@ -111,33 +124,36 @@ class GuardedReader(Generic[_Answer]):
                     "its file system is mounted and answers, or is slower than "
                     "`fleet.read_limit_s` allows, then run again",
                 )
-            before_s = now_s
+            before = now
 
     def _verdict(self, path: Path) -> StoreError:
         """Return what the end of the process says of the file that it read."""
-        assert self._process is not None
-        code = self._process.wait()
-        self._stop()
+        code = self._ended()
         if -code == signal.SIGPROF:
             return _damaged(
                 path, f"reading it did not end in {self._limit_s:g} s of processor time"
             )
         if -code in _CRASHES:
             return _damaged(path, f"reading it crashed with {signal.Signals(-code).name}")
-        return StoreError(
-            f"the process that read it was lost (exit code {code})",
-            str(path),
-            "Look for its message above, or for out-of-memory kills, then run again; nothing was "
-            "changed",
-        )
+        return _lost(path, code)
+
+    def _ended(self) -> int:
+        """Return the exit code of a process that has let its end of the connection go."""
+        assert self._process is not None
+        code = self._process.wait()
+        self._stop()
+        return code
 
     def _stop(self) -> None:
         """End the process; one that the kernel holds until a file system answers is left to it."""
+        _held[:] = [process for process in _held if process.poll() is None]
         if self._process is not None:
             self._connection.close()
             self._process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=1)
+            try:
+                self._process.wait(timeout=_END_S)
+            except subprocess.TimeoutExpired:
+                _held.append(self._process)
             self._process = None
 
 
@@ -149,15 +165,22 @@ def _damaged(path: Path, what: str) -> DamagedFileError:
     )
 
 
-def _cpu_s(pid: int) -> float:
-    """Return the processor time of a process; 0 where it has ended."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return 0.0
-    # proc(5): utime and stime are fields 14 and 15; the second one ends in the last parenthesis.
+def _lost(path: Path, code: int) -> StoreError:
+    return StoreError(
+        f"the process that read it was lost (exit code {code})",
+        str(path),
+        "Look for its message above, or for out-of-memory kills, then run again; nothing was "
+        "changed",
+    )
+
+
+def _state_and_ticks(pid: int) -> tuple[str, int]:
+    """Return the state of a process, one letter, and its processor time in ticks of the clock."""
+    text = Path(f"/proc/{pid}/stat").read_text()
+    # proc(5): state, utime and stime are fields 3, 14 and 15; the second one ends in the last
+    # parenthesis.
     fields = text.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return fields[0], int(fields[11]) + int(fields[12])
 
 
 # What follows runs in the reading process; elsewhere there is no parent to report to.
@@ -172,6 +195,7 @@ def serve(descriptor: int, limit_s: float) -> None:
     with Connection(descriptor) as connection, contextlib.suppress(EOFError):
         _parents.append((connection, limit_s))
         read = connection.recv()
+        connection.send(None)
         while True:
             question = connection.recv()
             _grant(limit_s)

@@ -23,7 +23,7 @@ from lamella.fleet.settings import FleetSettings
 from lamella.stores.atomic import write_text
 from lamella.stores.stored import Stored
 
-FLEET = FleetSettings(max_workers=2, attempts=2, worker_memory_mib=512, read_limit_s=2)
+FLEET = FleetSettings(max_workers=2, attempts=2, worker_memory_mib=512, read_limit_s=5)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def damage(path: Path, seed: int) -> None:
 
 
 def checked(folder: Path) -> list[tuple[str, bool]]:
-    found = check_shards(folder / "manifest.tsv", FleetSettings(read_limit_s=1))
+    found = check_shards(folder / "manifest.tsv", FleetSettings(read_limit_s=5))
     return [("" if each.error is None else each.error.what, each.deletable) for each in found]
 
 

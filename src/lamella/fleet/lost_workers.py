@@ -19,7 +19,7 @@ _RESTARTED = "worker-restart-memory"
 
 # A worker is gone before Dask, or the log of its job, says why.
 _PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0)
-_PAUSES_OF_DASK = 2
+_PAUSES_OF_DASK = 3
 
 
 def was_out_of_memory(client: Client, lost: KilledWorker) -> bool:
@@ -42,7 +42,7 @@ def was_job_out_of_memory(client: Client, lost: KilledWorker, logs: Path) -> boo
         said = tail_of(log) if log.exists() else ""
         if _ended_by_dask(client, lost) or cause_of(state, said) is Cause.OUT_OF_MEMORY:
             return True
-        if state == "RUNNING" and pause_s >= _PAUSES_S[_PAUSES_OF_DASK]:
+        if state == "RUNNING" and pause_s >= _PAUSES_S[_PAUSES_OF_DASK - 1]:
             # It has another worker already: SLURM has not ended it.
             break
     logger.warning("%s does not say why its worker was lost", log)

@@ -43,16 +43,17 @@ def squeue_says(tmp_path, monkeypatch):
 
 
 class Dask:
-    """Knows, from the second time it is asked, of workers that it has ended for their memory."""
+    """Knows, some time after it was first asked, of workers that it has ended for their memory."""
 
-    def __init__(self, *addresses: str) -> None:
+    def __init__(self, *addresses: str, silent: int = 1) -> None:
+        self._silent = silent
         self._known = [(0.0, {"worker": address, "rss": 2**30}) for address in addresses]
         self._asked = 0
 
     def get_events(self, topic):
         assert topic == "worker-restart-memory"
         self._asked += 1
-        return self._known if self._asked > 1 else []
+        return self._known if self._asked > self._silent else []
 
 
 @pytest.fixture
@@ -63,7 +64,8 @@ def pauses(monkeypatch):
 
 
 def test_worker_that_dask_has_ended_is_known_also_where_it_tells_late(pauses):
-    assert was_out_of_memory(Dask(LOST.last_worker.address), LOST)
+    assert was_out_of_memory(Dask(LOST.last_worker.address, silent=2), LOST)
+    assert pauses == [0, 1, 2]
     assert not was_out_of_memory(Dask("tls://10.0.0.7:4002"), LOST)
 
 

@@ -41,12 +41,13 @@ def sacct(working_folder, monkeypatch):
             step,
         ]
 
+    # The run begins later, nobody knows how much on a busy machine: its jobs surely after it.
     now = time.time()
     lines = [
         HEADER,
         *job(1, "COMPLETED", now - 9000, "lamella_t"),
-        *job(2, "FAILED", now + 1),
-        *job(3, "COMPLETED", now + 2),
+        *job(2, "FAILED", now + 600),
+        *job(3, "COMPLETED", now + 1200),
     ]
     (folder / "answer").write_text("\n".join(lines) + "\n")
     for name, body in (("sacct", f"cat {folder}/answer"), ("scontrol", "exit 1")):

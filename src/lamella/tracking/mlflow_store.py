@@ -60,6 +60,7 @@ from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 import lamella
 from lamella.errors import TrackingError
@@ -167,7 +168,15 @@ def _may_pass(error: Exception) -> bool:
         # BAD_REQUEST also stands for a row that another job has written meanwhile.
         code = error.get_http_status_code()
         return bool(code >= 500 or code in {408, 429} or error.error_code == "BAD_REQUEST")
+    if isinstance(error, requests.ConnectionError):
+        return not _is_nobody_there(error)
     return isinstance(error, requests.RequestException | SQLAlchemyError | ConnectionError)
+
+
+def _is_nobody_there(error: requests.ConnectionError) -> bool:
+    """Return whether no server was reached; one that says nothing for a while was."""
+    cause = error.args[0] if error.args else None
+    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
 
 
 class MlflowStore:
@@ -187,8 +196,7 @@ class MlflowStore:
         uri = settings.uri or _sqlite_uri(STORE_FOLDER / "mlflow.db")
         with _refusals(settings):
             if uri.startswith("http"):
-                # MLflow itself would find out only after all its retries.
-                requests.head(uri, timeout=_ANSWER_S)
+                self._knock(uri)
             # A registry in a database looks for the model in the process's own default store.
             mlflow.set_tracking_uri(uri)
             self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -221,6 +229,11 @@ class MlflowStore:
             self._remove_twins(record, experiment_id, run_id)
             self._end(record, run_id)
         return run_id
+
+    @_tried_again
+    def _knock(self, uri: str) -> None:
+        """See that a server is there: MLflow itself would find out only after all its retries."""
+        requests.head(uri, timeout=_ANSWER_S)
 
     @_tried_again
     def _look(self) -> None:

@@ -1,9 +1,11 @@
+from concurrent.futures import wait
 from contextlib import contextmanager
-from threading import Barrier, Event, Timer
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
 
+from lamella.datasets import read_ahead
 from lamella.datasets.batches import Schedule, evaluation_batches, training_batches
 from lamella.datasets.patches import PatchDataset
 from lamella.datasets.read_ahead import OfThread, ReadAhead, read_ahead_threads
@@ -94,22 +96,27 @@ def test_no_more_is_read_ahead_than_there_are_threads_and_one(threads):
     assert list(values) == [str(key) for key in range(2, 20)]
 
 
-def test_closing_waits_for_what_is_being_read_and_begins_nothing_more():
+def test_closing_waits_for_what_is_being_read_and_begins_nothing_more(monkeypatch):
     begun, done, reads_1, go_on = [], [], Event(), Event()
 
     def read(key: int) -> int:
         begun.append(key)
         if key == 1:
             reads_1.set()
-            assert go_on.wait(timeout=20)
+            assert go_on.wait(timeout=120)
         done.append(key)
         return key
 
+    def wait_until_read(values):
+        # What was not begun has been taken back by now.
+        go_on.set()
+        return wait(values)
+
+    monkeypatch.setattr(read_ahead, "wait", wait_until_read)
     with read_ahead_threads(1) as pool:
         values = iter(ReadAhead(read, range(20), pool=pool))
         assert next(values) == 0
-        assert reads_1.wait(timeout=20)
-        Timer(0.2, go_on.set).start()
+        assert reads_1.wait(timeout=120)
         values.close()
         assert begun == done == [0, 1]
         assert pool.submit(int, "7").result() == 7
@@ -117,7 +124,7 @@ def test_closing_waits_for_what_is_being_read_and_begins_nothing_more():
 
 def test_threads_read_at_the_same_time():
     # Each waits for the other; one alone would wait until the barrier breaks.
-    both = Barrier(2, timeout=20)
+    both = Barrier(2, timeout=120)
     assert sorted(ReadAhead(lambda _: both.wait(), range(4), threads=2)) == [0, 0, 1, 1]
 
 
@@ -131,7 +138,7 @@ def test_every_thread_has_a_reader_of_its_own_until_the_end():
         yield own
         closed.append(own)
 
-    both = Barrier(2, timeout=20)
+    both = Barrier(2, timeout=120)
     with OfThread(reader) as mine:
         found = [own for _, own in ReadAhead(lambda _: (both.wait(), mine()), range(4), threads=2)]
         found += [mine(), mine()]

@@ -74,7 +74,7 @@ def test_threads_share_the_files_that_may_be_open_and_give_them_all_back(index, 
             now_open.remove(self)
 
     monkeypatch.setattr("lamella.patches.pixels.ShardReader", Watched)
-    both = Barrier(2, timeout=20)
+    both = Barrier(2, timeout=120)
     dataset = PatchDataset(index, class_targets(index), "train", max_open_shards=2, threads=2)
     with ThreadPoolExecutor(2) as threads:
         # Both slides for each, so that each reads two shards; they wait for each other.

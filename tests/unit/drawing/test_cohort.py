@@ -2,7 +2,6 @@ import logging
 import signal
 import subprocess
 import sys
-import time
 
 import openslide
 import pytest
@@ -112,20 +111,33 @@ def test_two_processes_draw_the_same(cohort, tmp_path):
     assert all(expected[name] == drawn[name] for name in drawn if name != "slides.tsv")
 
 
+DRAWS_ONE_SLIDE = """
+import sys, time
+from pathlib import Path
+from lamella.drawing import cohort
+from lamella.drawing.settings import DrawingSettings
+
+draw_one = cohort._draw_one
+
+def draw_one_and_wait(folder, slide):
+    draw_one(folder, slide)
+    print("drawn", flush=True)
+    time.sleep(3600)
+
+cohort._draw_one = draw_one_and_wait
+cohort.draw_cohort(Path(sys.argv[1]), DrawingSettings.model_validate_json(sys.argv[2]))
+"""
+
+
 def test_a_killed_run_goes_on_where_it_stopped(cohort, tmp_path):
-    program = (
-        "import sys; from pathlib import Path; from lamella.drawing.cohort import draw_cohort;"
-        "from lamella.drawing.settings import DrawingSettings as S;"
-        "draw_cohort(Path(sys.argv[1]), S.model_validate_json(sys.argv[2]))"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path), SETTINGS.model_dump_json()]
-    run = subprocess.Popen(command)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "slides/slide-001.svs").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    run.send_signal(signal.SIGKILL)
-    assert run.wait() == -signal.SIGKILL
+    command = [sys.executable, "-c", DRAWS_ONE_SLIDE, str(tmp_path), SETTINGS.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as run:
+        try:
+            assert run.stdout.readline() == b"drawn\n"
+        finally:
+            run.kill()
+    assert run.returncode == -signal.SIGKILL
+    assert [path.name for path in (tmp_path / "slides").glob("[!.]*")] == ["slide-001.svs"]
     assert not (tmp_path / "slides.tsv").exists()
     before = times(tmp_path)
     draw_cohort(tmp_path, SETTINGS)

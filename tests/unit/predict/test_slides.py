@@ -238,7 +238,7 @@ def test_patches_are_read_while_the_engine_computes_and_keep_their_answers(cohor
 
     def slow(patches):
         # Two more batches are read before this one is answered.
-        assert ahead.acquire(timeout=20)
+        assert ahead.acquire(timeout=120)
         return infer(patches)
 
     def counted(self, rows):

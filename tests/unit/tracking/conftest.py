@@ -11,10 +11,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -157,7 +158,7 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not self._answers():
             assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
             assert self.process.poll() is None, (self.folder / "server.log").read_text()
@@ -165,9 +166,19 @@ class Server:
 
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:
-            os.killpg(self.process.pid, sign)  # the group that this test started
-            self.process.wait(timeout=20)
-            self.process = None
+            process, self.process = self.process, None
+            self._kill(process, sign)
+            try:
+                process.wait(timeout=120)
+            except subprocess.TimeoutExpired:
+                self._kill(process, signal.SIGKILL)
+                process.wait()
+
+    @staticmethod
+    def _kill(process: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:
+        """Send a signal to the group that this test started, unless it has ended by itself."""
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
 
     def _answers(self) -> bool:
         try:
@@ -181,8 +192,10 @@ def server(working_folder: Path, _empty_store: Path) -> Iterator[Server]:
     store = working_folder / "server.db"
     store.write_bytes(_empty_store.read_bytes())
     each = Server(working_folder, f"sqlite:///{store}", free_port())
-    yield each
-    each.stop()
+    try:
+        yield each
+    finally:
+        each.stop()
 
 
 @pytest.fixture
@@ -203,7 +216,7 @@ def _losing_answers(server_port: int, paths: set[str]) -> Iterator[str]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             uri = f"http://127.0.0.1:{server_port}{self.path}"
             headers = {key: value for key, value in self.headers.items() if key != "Host"}
-            answer = requests.request(self.command, uri, data=body, headers=headers, timeout=20)
+            answer = requests.request(self.command, uri, data=body, headers=headers, timeout=120)
             lost = [path for path in paths if self.path.endswith(path)]
             paths.difference_update(lost)
             if lost:
@@ -236,9 +249,11 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
     """Run a tracking server whose store is a PostgreSQL of this module's own."""
     with postgres_database() as store:
         each = Server(tmp_path_factory.mktemp("server"), store, free_port())
-        each.start()
-        yield each
-        each.stop()
+        try:
+            each.start()
+            yield each
+        finally:
+            each.stop()
 
 
 def free_port() -> int:
@@ -260,31 +275,63 @@ def postgres_database() -> Iterator[str]:
     become = become if os.geteuid() == 0 else []
     if become and "postgres" not in [user.pw_name for user in pwd.getpwall()]:
         pytest.skip("PostgreSQL refuses to run as root, and there is no user postgres")
-    port = free_port()
     # Not in pytest's folder, which other users may not enter.
     with tempfile.TemporaryDirectory(prefix="lamella-postgres-") as temporary:
         folder = Path(temporary)
         if become:
             shutil.chown(folder, "postgres", "postgres")
-        log = folder / "log"
         make = [programs / "initdb", "-D", folder / "data", "-U", "mlflow", "-A", "trust"]
         subprocess.run([*become, *make, "--no-sync"], check=True, capture_output=True, cwd=folder)
-        run = [programs / "postgres", "-D", folder / "data", "-p", str(port), "-h", "127.0.0.1"]
+        run = [*become, programs / "postgres", "-D", folder / "data", "-h", "127.0.0.1"]
         run += ["-k", folder, "-c", "fsync=off"]
-        with log.open("wb") as output:
-            process = subprocess.Popen([*become, *run], stdout=output, stderr=output, cwd=folder)
+        process, port = _running(run, programs, folder)
         try:
-            create = [programs / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow"]
-            create += ["mlflow"]
-            deadline = time.monotonic() + 30
-            while subprocess.run(create, capture_output=True, check=False).returncode != 0:
-                assert time.monotonic() < deadline, log.read_text()
-                assert process.poll() is None, log.read_text()
-                time.sleep(0.1)
             yield f"postgresql+pg8000://mlflow@127.0.0.1:{port}/mlflow"
         finally:
-            process.send_signal(signal.SIGINT)  # ends it without waiting for who is connected
-            process.wait(timeout=20)
+            _end(process)
+
+
+def _running(run: list[Any], programs: Path, folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
+    """Return a PostgreSQL that has an empty database, and its port.
+
+    A port that was free may be taken meanwhile by somebody else; then another one is tried.
+    """
+    log = folder / "log"
+    for _ in range(5):
+        port = free_port()
+        with log.open("wb") as output:
+            command = [*run, "-p", str(port)]
+            process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
+        try:
+            if _is_made(process, programs, folder, port):
+                return process, port
+        except BaseException:
+            _end(process)
+            raise
+        assert "in use" in log.read_text(), log.read_text()
+    raise AssertionError(log.read_text())
+
+
+def _is_made(process: "subprocess.Popen[bytes]", programs: Path, folder: Path, port: int) -> bool:
+    """Make the database once PostgreSQL answers; return whether it does not end instead."""
+    # By its socket in the folder: whoever else has the port does not answer there.
+    create = [programs / "createdb", "-h", folder, "-p", str(port), "-U", "mlflow", "mlflow"]
+    deadline = time.monotonic() + 120
+    while process.poll() is None:
+        if subprocess.run(create, capture_output=True, check=False).returncode == 0:
+            return True
+        assert time.monotonic() < deadline, "PostgreSQL does not answer"
+        time.sleep(0.1)
+    return False
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGINT)  # ends it without waiting for who is connected
+    try:
+        process.wait(timeout=120)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def postgres_programs() -> Path:

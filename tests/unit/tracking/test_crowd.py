@@ -4,13 +4,14 @@ The server is a real one whose store is PostgreSQL, and what it knows is read as
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,11 @@ from lamella.tracking.send import track
 from lamella.tracking.settings import TrackingSettings
 from lamella.tracking.workflow import start_workflow_run
 
+# A busy machine needs minutes for one of them, and the start of the server counts as well.
+pytestmark = pytest.mark.timeout(900)
+
 JOBS = 20
+HELD = 5
 EPOCHS = 30
 
 
@@ -35,10 +40,10 @@ class Browser:
         self._api = f"{uri}/ajax-api/2.0/mlflow"
 
     def ask(self, path: str, **query: Any) -> Any:
-        return self._checked(requests.get(f"{self._api}/{path}", params=query, timeout=20))
+        return self._checked(requests.get(f"{self._api}/{path}", params=query, timeout=120))
 
     def search(self, path: str, **query: Any) -> Any:
-        return self._checked(requests.post(f"{self._api}/{path}", json=query, timeout=20))
+        return self._checked(requests.post(f"{self._api}/{path}", json=query, timeout=120))
 
     def experiment(self, study: str) -> str:
         found = self.ask("experiments/get-by-name", experiment_name=study)
@@ -54,15 +59,29 @@ class Browser:
         return answer.json()
 
 
+def running(browser: Browser, study: str) -> set[str]:
+    infos = [run["info"] for run in browser.runs(study)]
+    return {info["run_name"] for info in infos if info["status"] == "RUNNING"}
+
+
 def pairs(entries: list[dict[str, str]]) -> dict[str, str]:
     return {each["key"]: each["value"] for each in entries}
 
 
-def start_jobs(uri: str) -> "subprocess.Popen[str]":
+@contextmanager
+def started_jobs(uri: str, *held: str) -> Iterator["subprocess.Popen[str]"]:
     program = Path(__file__).with_name("crowd.py")
-    command = [sys.executable, str(program), uri, str(JOBS)]
+    command = [sys.executable, str(program), uri, str(JOBS), *held]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as jobs:
+        try:
+            yield jobs
+        finally:
+            # Mostly they have ended.
+            with suppress(ProcessLookupError):
+                os.killpg(jobs.pid, signal.SIGKILL)
 
 
 def waiting_for_locks(database: Engine) -> int:
@@ -118,8 +137,8 @@ def test_twenty_jobs_that_log_at_once_are_twenty_nested_runs_with_all_they_logge
     working_folder: Path, postgres_server: Any
 ) -> None:
     start_workflow_run("crowd", {"study": "crowd"})
-    jobs = start_jobs(postgres_server.uri)
-    codes, warnings = jobs.communicate(timeout=200)
+    with started_jobs(postgres_server.uri) as jobs:
+        codes, warnings = jobs.communicate(timeout=800)
     assert json.loads(codes) == [0] * JOBS
     assert warnings == ""
     check_complete(Browser(postgres_server.uri), "crowd")
@@ -135,7 +154,7 @@ def test_a_dataset_that_another_job_logs_meanwhile_is_an_input_of_both(
     requests.post(
         f"{postgres_server.uri}/api/2.0/mlflow/experiments/create",
         json={"name": "rivals"},
-        timeout=20,
+        timeout=120,
     )
     browser = Browser(postgres_server.uri)
     folder = working_folder / "results/training/thin"
@@ -146,12 +165,13 @@ def test_a_dataset_that_another_job_logs_meanwhile_is_an_input_of_both(
     with database.connect() as rival, ThreadPoolExecutor() as pool:
         # Written and not committed: MLflow does not see it, and its own row has to wait for it.
         rival.exec_driver_sql("INSERT INTO datasets VALUES ('id', %s, %s, %s, 'local', '')", row)
-        sent = pool.submit(track, record, folder, TrackingSettings(uri=postgres_server.uri))
+        settings = TrackingSettings(uri=postgres_server.uri, timeout_s=120)
+        sent = pool.submit(track, record, folder, settings)
         while waiting_for_locks(database) == 0:
             assert not sent.done(), "nothing was logged that waits for the other job"
             time.sleep(0.05)
         rival.commit()
-        sent.result(timeout=60)
+        sent.result(timeout=240)
     assert caplog.records == []
     (run,) = [each for each in browser.runs("rivals") if each["info"]["run_name"] == record.name]
     (used,) = run["inputs"]["dataset_inputs"]
@@ -199,20 +219,21 @@ def test_jobs_end_well_when_the_server_is_killed_and_sync_tracking_completes_eac
     requests.post(
         f"{postgres_server.uri}/api/2.0/mlflow/experiments/create",
         json={"name": "killed"},
-        timeout=20,
+        timeout=120,
     )
-    jobs = start_jobs(postgres_server.uri)
-    while len(browser.runs("killed")) < JOBS // 4:
-        assert jobs.poll() is None, "the jobs were over before the server could be killed"
-        time.sleep(0.05)
-    postgres_server.stop(signal.SIGKILL)
-    codes, warnings = jobs.communicate(timeout=200)
+    held = {f"job {job}" for job in range(HELD)}
+    with started_jobs(postgres_server.uri, str(HELD), "killed") as jobs:
+        while not held <= running(browser, "killed"):
+            assert jobs.poll() is None, "the jobs are over"
+            time.sleep(0.05)
+        postgres_server.stop(signal.SIGKILL)
+        Path("killed").touch()
+        codes, warnings = jobs.communicate(timeout=800)
     assert json.loads(codes) == [0] * JOBS
-    assert warnings.count("lamella sync-tracking") > 0
+    assert warnings.count("lamella sync-tracking") >= HELD
 
     postgres_server.start()
-    left = [run["info"]["status"] for run in browser.runs("killed")]
-    assert left.count("RUNNING") > 0, "no record was half sent"
+    assert held <= running(browser, "killed"), "no record was half sent"
     Path("config.yaml").write_text(f"tracking: {{uri: '{postgres_server.uri}'}}\n")
     assert main(["sync-tracking", "results", "--configfile", "config.yaml"]) == 0
     check_complete(browser, "killed")

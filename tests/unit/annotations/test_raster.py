@@ -67,8 +67,9 @@ def test_shares_of_a_huge_slide_do_not_overflow() -> None:
 
 def test_areas_of_one_raster_share_one_table_that_is_made_without_copies() -> None:
     draw = np.random.default_rng(2)
-    raster = Raster(draw.random((700, 1100)) < 0.5, Frame(0, 0, 11_000, 7_000))
+    raster = Raster(draw.random((2800, 4400)) < 0.5, Frame(0, 0, 11_000, 7_000))
     x = np.array([0, 4321])
+    # It counts what other threads allocate, too: the table is large, and the limits are wide.
     tracemalloc.start()
     raster.shares(x, x, 512)
     _, first = tracemalloc.get_traced_memory()
@@ -77,9 +78,9 @@ def test_areas_of_one_raster_share_one_table_that_is_made_without_copies() -> No
     raster.areas(x, x, 256)
     _, second = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # Counts of 32 bits, and little besides.
-    assert first < 1.1 * 4 * raster.pixels.size
-    assert second - held < 0.1 * raster.pixels.size
+    # Counts of 32 bits, and no copy of them.
+    assert first < 1.5 * 4 * raster.pixels.size
+    assert second - held < raster.pixels.size
 
 
 def test_a_large_image_is_read_with_no_second_copy_of_its_channels(tmp_path: Path) -> None:
@@ -93,7 +94,8 @@ def test_a_large_image_is_read_with_no_second_copy_of_its_channels(tmp_path: Pat
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert np.array_equal(painted, pixels[:, :, 2] == 7)
-    assert peak < 6.5 * painted.size
+    # Five, and three more for each copy; other threads may allocate something, too.
+    assert peak < 7.5 * painted.size
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_an_image_is_decoded_with_one_copy_beside_that_of_pillow(
     source.read_into(found, 0, 0, 0)
     assert np.array_equal(found, pixels[:, :, :3])
     # The copies of a strip come on top, and what other threads allocate meanwhile.
-    assert peak < 2 * found.nbytes
+    assert peak < 1.7 * found.nbytes
 
 
 def test_an_image_that_a_worker_cannot_hold_is_refused_and_the_error_says_what_to_do(

@@ -58,8 +58,7 @@ if [ "${LAMELLA_APT:-}" = 1 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/
     export DEBIAN_FRONTEND=noninteractive
     # Another apt may be at work, and a mirror away for a moment.
     apt_get() { apt-get -qq -o DPkg::Lock::Timeout=600 -o Acquire::Retries=5 "$@" >&2; }
-    { apt_get -o APT::Update::Error-Mode=any update && apt_get install -y --no-install-recommends "${missing[@]}"; } &&
-        exit 0
+    apt_get update && apt_get install -y --no-install-recommends "${missing[@]}" && exit 0
     echo "[system] apt-get could not install ${missing[*]}" >&2
     exit $without
 fi

@@ -9,7 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 CHECKOUT = Path(__file__).parents[2]
-READ = ("scripts/onnx2tf.sh", "scripts/private_uv.sh", "envs/onnx2tf.lock", "envs/uv.lock")
+READ = (
+    *("scripts/onnx2tf.sh", "scripts/private_uv.sh", "scripts/fetching.bash"),
+    *("envs/onnx2tf.lock", "envs/uv.lock"),
+)
 
 
 def test_the_run_goes_on_without_the_environment_and_says_why(tmp_path: Path) -> None:

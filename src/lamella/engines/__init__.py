@@ -1,3 +1,3 @@
 """Exported models run by several engines behind one interface, and the proof that they agree."""
 
-REVISION = 5
+REVISION = 6

@@ -22,6 +22,7 @@ from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import ModelInterface, TensorDescription
 from lamella.export.torchscript import torch_jit_unheard
 from lamella.settings import Device
+from lamella.training.compile_cache import keep_compiled_code_apart
 
 _HALVES = {Precision.BF16: torch.bfloat16, Precision.F16: torch.float16}
 
@@ -140,6 +141,7 @@ class CompiledTorchEngine(TorchEngine):
         return version
 
     def _warm_up(self) -> None:
+        keep_compiled_code_apart()
         with torch_jit_unheard(), self._building():
             # On CPUs there is nothing to record.
             records = self.device is Device.CUDA

@@ -11,6 +11,7 @@ from torch.amp import GradScaler
 
 from lamella.errors import TrainingError
 from lamella.settings import Device
+from lamella.training.compile_cache import keep_compiled_code_apart
 from lamella.training.settings import Precision, RunSettings
 
 _TYPES = {
@@ -89,6 +90,7 @@ def compiled(network: nn.Module, device: torch.device) -> Forward:
     Raises:
         TrainingError: nothing can be compiled here.
     """
+    keep_compiled_code_apart()
     try:
         torch.compile(_smallest)(torch.ones(2, device=device))
     except TorchDynamoException as error:

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import pytest
 import torch
 import torch._inductor.config
@@ -84,6 +87,8 @@ def test_without_a_compiler_compiling_is_refused(monkeypatch, tmp_path):
         pytest.raises(TrainingError, match=r"torch\.compile does not work here .*compile: false"),
     ):
         compiled(nn.Linear(2, 2), torch.device("cpu"))
+    # Code for other processors would be found in the folder itself.
+    assert Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).parent == tmp_path
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

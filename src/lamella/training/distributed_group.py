@@ -64,13 +64,14 @@ class DistributedGroup:
             )
         self.rank = int(os.environ["RANK"])
         self.size = int(os.environ["WORLD_SIZE"])
+        start_limit = timedelta(seconds=float(os.environ[START_LIMIT_VARIABLE]))
         listening = os.environ.get(LISTENING_VARIABLE)
         store = distributed.TCPStore(  # type: ignore[attr-defined]
             os.environ["MASTER_ADDR"],
             int(os.environ["MASTER_PORT"]),
             self.size,
             is_master=self.rank == 0,
-            timeout=timedelta(seconds=float(os.environ[START_LIMIT_VARIABLE])),
+            timeout=start_limit,
             master_listen_fd=int(listening) if listening else None,
         )
         distributed.init_process_group(
@@ -78,8 +79,13 @@ class DistributedGroup:
             store=store,
             rank=self.rank,
             world_size=self.size,
-            timeout=timedelta(seconds=float(os.environ[EXCHANGE_LIMIT_VARIABLE])),
+            timeout=start_limit,
         )
+        # Only now: as they connect, ranks wait for each other as long as at the start.
+        exchange_limit = timedelta(seconds=float(os.environ[EXCHANGE_LIMIT_VARIABLE]))
+        world = distributed.group.WORLD
+        assert world is not None
+        world.set_timeout(exchange_limit)
 
     def share_weights(self, network: nn.Module) -> None:
         """Give every rank the parameters and buffers of rank 0."""

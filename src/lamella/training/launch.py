@@ -23,8 +23,12 @@ from lamella.training.stopping import EXIT_STOPPED, STOP_SIGNALS
 
 _logger = logging.getLogger(__name__)
 POLL_S = 0.05
-LAST_LINES_S = 5.0
-"""Seconds for the last lines of a rank that has ended."""
+LAST_LINES_S = 30.0
+"""Seconds for the last lines of a rank that has ended: they say why, also where it all halts."""
+
+_CAUSE_S = 2.0
+"""Seconds in which a rank that was killed is seen to be, after another has failed for want of it:
+its connections are closed before it has ended."""
 
 _STOP_LIMIT_S = 20.0
 """Seconds that ranks have after SIGTERM to keep their state: SLURM kills after 30 (KillWait)."""
@@ -148,8 +152,9 @@ def log_line(number: int, line: str) -> None:
 def _wait(ranks: Sequence[_Rank], stop: Stop) -> None:
     """Return when all ranks ended well; raise as soon as one did not."""
     told = False
-    while None in (codes := [rank.process.poll() for rank in ranks]):
-        _check(codes)
+    while None in (codes := _codes(ranks)):
+        if any(map(_is_bad, codes)):
+            break
         if stop.asked and not told:
             told = True
             for rank in ranks:
@@ -157,14 +162,37 @@ def _wait(ranks: Sequence[_Rank], stop: Stop) -> None:
         if time.monotonic() > stop.deadline_s:
             raise SystemExit(128 + signal.SIGTERM)
         time.sleep(POLL_S)
-    _check(codes)
+    _check(_with_the_cause(ranks, codes))
     if EXIT_STOPPED in codes:
         raise SystemExit(EXIT_STOPPED)
 
 
+def _codes(ranks: Sequence[_Rank]) -> list[int | None]:
+    return [rank.process.poll() for rank in ranks]
+
+
+def _is_bad(code: int | None) -> bool:
+    return code not in (None, 0, EXIT_STOPPED)
+
+
+def _with_the_cause(ranks: Sequence[_Rank], codes: list[int | None]) -> list[int | None]:
+    """Return the codes with that of a rank which was killed, where others have failed by it."""
+    deadline_s = time.monotonic() + _CAUSE_S
+    while _has_failed_alone(codes) and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+        codes = _codes(ranks)
+    return codes
+
+
+def _has_failed_alone(codes: Sequence[int | None]) -> bool:
+    """Whether ranks have failed, none was killed, and others still run."""
+    failed = [code for code in codes if code is not None and _is_bad(code)]
+    return bool(failed) and min(failed) > 0 and None in codes
+
+
 def _check(codes: Sequence[int | None]) -> None:
     """Raise for a rank that ended badly; a signal is told rather than the codes it led to."""
-    for code in sorted(code for code in codes if code and code != EXIT_STOPPED):
+    for code in sorted(code for code in codes if code is not None and _is_bad(code)):
         raise TrainingError(
             obituary(code),
             f"rank {codes.index(code)} of {len(codes)}",

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 LAUNCHER_VARIABLE = "LAMELLA_LAUNCHER_PID"
 PARENT_VARIABLE = "LAMELLA_END_WITH_PARENT"
@@ -49,16 +50,29 @@ def _end_without(launcher: int) -> None:
 
     Between a rank in a container and its launcher stands the engine, which outlives the launcher.
     """
+    begun = _begun(launcher)
 
     def look() -> None:
-        while True:
-            try:
-                os.kill(launcher, 0)
-            except ProcessLookupError:
-                os.kill(os.getpid(), signal.SIGKILL)
+        # Another process may have got its number: that one has begun later.
+        while begun is not None and _begun(launcher) == begun:
             time.sleep(_POLL_S)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=look, name="lifeline", daemon=True).start()
+
+
+def _begun(process: int) -> int | None:
+    """Return when a process has begun, in ticks since the machine was started; None: it is gone.
+
+    Source:
+        The 22nd word, of which the second is in brackets and may have blanks: man 5 proc_pid_stat.
+    """
+    try:
+        words = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    # The latter where it ends while it is being read.
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(words[19])
 
 
 if __name__ == "__main__":

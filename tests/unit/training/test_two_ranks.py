@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from lamella.models.settings import HeadSettings
 from lamella.stores.json_files import read_json
@@ -29,7 +28,12 @@ OFTEN = 1e-9
 
 
 def start(
-    index: Path, folder: Path, backend: Backend, launcher: str | None = None
+    index: Path,
+    folder: Path,
+    backend: Backend,
+    launcher: str | None = None,
+    *,
+    hold: str = "",
 ) -> "subprocess.Popen[bytes]":
     training = TrainingSettings(
         backend=backend, processes=2, runs={"tiny": RUN}, checkpoint_minutes=OFTEN
@@ -38,9 +42,9 @@ def start(
         *("--index", str(index), "--output", str(folder), "--run", "tiny", "--seed", "5"),
         *("--settings", training.model_dump_json(), "--log", str(folder / "log")),
     ]
-    if launcher is None:
-        return subprocess.Popen([sys.executable, str(PROGRAM), "launch", *words])
-    return subprocess.Popen([sys.executable, str(PROGRAM), "site", *words, "--launcher", launcher])
+    environment = os.environ | ({"HOLD": f"{hold}:{folder / 'held'}"} if hold else {})
+    how = ["launch", *words] if launcher is None else ["site", *words, "--launcher", launcher]
+    return subprocess.Popen([sys.executable, str(PROGRAM), *how], env=environment)
 
 
 @pytest.fixture(scope="module", params=[Backend.HOROVOD, Backend.TORCH])
@@ -68,19 +72,14 @@ def test_two_ranks_judge_every_patch_of_validation_and_test(undisturbed):
     assert "rank 0: epoch 8/8 done" in (undisturbed / "log").read_text()
 
 
-def stop_within_an_epoch(
-    launcher: "subprocess.Popen[bytes]", folder: Path, number: int, epoch: int
-):
-    """Send a signal once an epoch is under way, and return the exit code."""
-    path = folder / "state" / "checkpoint.pt"
-    while True:
+def stop_within_an_epoch(launcher: "subprocess.Popen[bytes]", folder: Path, number: int) -> int:
+    """Send a signal once the training holds in an epoch, and return the exit code."""
+    while not (folder / "held").exists():
         assert launcher.poll() is None, (folder / "log").read_text()
-        if path.exists():
-            stored = torch.load(path, weights_only=True)
-            if stored["progress"]["epoch"] >= epoch and stored["ranks"]:
-                os.kill(launcher.pid, number)
-                return launcher.wait()
-        time.sleep(0.005)
+        time.sleep(0.05)
+    (folder / "held").unlink()
+    os.kill(launcher.pid, number)
+    return launcher.wait()
 
 
 # Four starts of two ranks.
@@ -88,10 +87,10 @@ def stop_within_an_epoch(
 def test_ended_again_and_again_and_started_again_it_ends_in_the_same_bits(
     cohort, tmp_path, undisturbed, backend
 ):
-    moments = ((signal.SIGKILL, 0), (signal.SIGUSR1, 2), (signal.SIGKILL, 4))
+    moments = ((signal.SIGKILL, "1:1"), (signal.SIGUSR1, "3:2"), (signal.SIGKILL, "5:2"))
     codes = [
-        stop_within_an_epoch(start(cohort, tmp_path, backend), tmp_path, number, epoch)
-        for number, epoch in moments
+        stop_within_an_epoch(start(cohort, tmp_path, backend, hold=hold), tmp_path, number)
+        for number, hold in moments
     ]
     assert codes == [-signal.SIGKILL, 75, -signal.SIGKILL]
     assert not (tmp_path / "metrics.json").exists()

@@ -90,14 +90,17 @@ def test_the_share_of_others_is_what_is_busy_without_the_own_time():
 
 
 def test_a_busy_process_beside_this_one_is_seen_and_own_work_is_not():
+    # What ended in earlier tests and nobody waited for would be counted as it is waited for now.
+    subprocess._cleanup()
     before = read_cpu_times()
     other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     # Of processor time: on a busy machine little of it is left for this process.
     until = time.process_time() + 0.4
     while time.process_time() < until:
         pass
-    after = read_cpu_times()
+    # Before the end: what it does later is not seen.
     busy_s = sum(psutil.Process(other.pid).cpu_times()[:2])
+    after = read_cpu_times()
     other.kill()
     other.wait()
     passed_s = after.all_s - before.all_s

@@ -18,8 +18,9 @@ from lamella.benchmark.loading import load_timed
 from lamella.benchmark.measure import Pool
 from lamella.benchmark.run import measure_engine
 from lamella.benchmark.settings import BenchmarkCase, BenchmarkSettings, Scenario
+from lamella.engines.available import engine_status
 from lamella.engines.engine import CheckedEngine
-from lamella.engines.openvino_engine import OpenVinoEngine, cpu_capabilities
+from lamella.engines.openvino_engine import OpenVinoEngine
 from lamella.engines.parity import check_parity
 from lamella.engines.samples import REFERENCE_NAME, read_patches, read_reference
 from lamella.engines.settings import (
@@ -37,8 +38,6 @@ from lamella.settings import Device
 from lamella.stores.tables import read_table, write_table
 from lamella.tracking.record import check_files, read_record
 from lamella.tracking.settings import TrackingSettings
-
-HAS_BF16 = "BF16" in cpu_capabilities()
 
 MEASURED = (*USUAL_ENGINES, EngineName.TORCHSCRIPT, EngineName.TENSORFLOW)
 
@@ -137,8 +136,15 @@ def test_building_is_timed(measure, monkeypatch):
     assert measured.load_ms > 0
 
 
-@pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bfloat16 instructions")
-@pytest.mark.parametrize("engine", [EngineName.OPENVINO, EngineName.TORCHSCRIPT])
+def where_it_has_bf16(engine):
+    lacks = Precision.BF16 not in engine_status(engine, Device.CPU).precisions
+    reason = f"{engine} does not compute in bf16 on this CPU"
+    return pytest.param(engine, marks=pytest.mark.skipif(lacks, reason=reason))
+
+
+@pytest.mark.parametrize(
+    "engine", [where_it_has_bf16(each) for each in (EngineName.OPENVINO, EngineName.TORCHSCRIPT)]
+)
 def test_a_precision_is_measured_and_held_against_its_own_limit(measure, engine):
     cell, stored, record = measure(engine, Precision.BF16, batch_sizes=(3,))
     assert (cell.verdict, cell.reason) == (Verdict.VALID, "")

@@ -15,7 +15,7 @@ from lamella.engines.available import engine_status, list_engines
 from lamella.engines.engine import infer_filled
 from lamella.engines.gpu import Gpu
 from lamella.engines.load import engine_version, load_engine
-from lamella.engines.openvino_engine import cpu_capabilities, signal_stack_kept
+from lamella.engines.openvino_engine import signal_stack_kept
 from lamella.engines.settings import EngineName, Precision
 from lamella.errors import EngineUnavailableError, StoreError
 from lamella.export.description import (
@@ -49,13 +49,20 @@ HALVED = (
 )
 """Engines that compute in bf16 on a CPU that can."""
 
-needs_bf16 = pytest.mark.skipif(
-    "BF16" not in cpu_capabilities(), reason="this CPU has no bfloat16 instructions"
-)
+
+def needs_bf16(name):
+    return pytest.mark.skipif(
+        Precision.BF16 not in engine_status(name, Device.CPU).precisions,
+        reason=f"{name} does not compute in bf16 on this CPU",
+    )
+
 
 CHOICES = [
     *(pytest.param((name, Precision.F32), id=f"{name}-f32") for name in HERE),
-    *(pytest.param((name, Precision.BF16), id=f"{name}-bf16", marks=needs_bf16) for name in HALVED),
+    *(
+        pytest.param((name, Precision.BF16), id=f"{name}-bf16", marks=needs_bf16(name))
+        for name in HALVED
+    ),
 ]
 
 # The network of the tests has random weights, which make more of a rounding than learned ones do,
@@ -424,7 +431,7 @@ def test_where_torch_cannot_compile_its_compiled_programs_are_unavailable(monkey
         engine_version(EngineName.TORCH_COMPILED, Device.CUDA)
 
 
-@needs_bf16
+@needs_bf16(EngineName.OPENVINO)
 def test_openvino_left_to_itself_computes_in_bfloat16_and_leaves_the_limit(results, reference):
     import openvino
 

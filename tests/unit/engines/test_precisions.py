@@ -30,9 +30,12 @@ HALVED = (
     EngineName.OPENVINO,
 )
 
-needs_bf16 = pytest.mark.skipif(
-    "BF16" not in cpu_capabilities(), reason="this CPU has no bfloat16 instructions"
-)
+
+def needs_bf16(name):
+    return pytest.mark.skipif(
+        Precision.BF16 not in engine_status(name, Device.CPU).precisions,
+        reason=f"{name} does not compute in bf16 on this CPU",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +44,7 @@ def patches(results):
     return read_patches(index.table, index)
 
 
-@needs_bf16
-@pytest.mark.parametrize("name", HALVED)
+@pytest.mark.parametrize("name", [pytest.param(each, marks=needs_bf16(each)) for each in HALVED])
 def test_in_bf16_answers_are_others_than_in_f32_as_numbers_of_32_bits(name, results, patches):
     full = load_engine(name, results.export_folder, threads=1)
     half = load_engine(name, results.export_folder, precision=Precision.BF16, threads=1)
@@ -54,7 +56,7 @@ def test_in_bf16_answers_are_others_than_in_f32_as_numbers_of_32_bits(name, resu
     assert before.tobytes() == after.tobytes()
 
 
-@needs_bf16
+@needs_bf16(EngineName.TORCH)
 def test_the_exported_program_is_rounded_where_torch_rounds_the_trained_network(results, patches):
     from lamella.training.checkpoint import load_trained
 
@@ -65,7 +67,7 @@ def test_the_exported_program_is_rounded_where_torch_rounds_the_trained_network(
     np.testing.assert_array_equal(half.infer(patches), expected)
 
 
-@needs_bf16
+@needs_bf16(EngineName.TORCH)
 def test_torch_casts_the_weights_of_a_loaded_program_once(results):
     half = load_engine(EngineName.TORCH, results.export_folder, precision=Precision.BF16, threads=1)
     weights = list(half._module.parameters())
@@ -74,7 +76,7 @@ def test_torch_casts_the_weights_of_a_loaded_program_once(results):
     assert torch.float32 in {weight.dtype for weight in weights if weight.ndim == 1}
 
 
-@needs_bf16
+@needs_bf16(EngineName.TORCH)
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's own, while it decomposes
 @pytest.mark.parametrize("kind", ["decomposed", "64 bits"])
 def test_bf16_leaves_alone_what_torch_does_not_compute_in_it(kind, tmp_path):
@@ -290,7 +292,7 @@ class Ranked(torch.nn.Module):
         return scores, scores.argmax(dim=1)
 
 
-@needs_bf16
+@needs_bf16(EngineName.TORCH)
 def test_a_model_from_elsewhere_keeps_the_types_of_its_outputs_in_bf16(tmp_path):
     write_program(tmp_path / "model.pt2", trace_program(Ranked(), (torch.zeros(2, 64),)))
     engine = load_foreign_engine(

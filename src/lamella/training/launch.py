@@ -23,8 +23,9 @@ from lamella.training.stopping import EXIT_STOPPED, STOP_SIGNALS
 
 _logger = logging.getLogger(__name__)
 POLL_S = 0.05
-LAST_LINES_S = 30.0
-"""Seconds for the last lines of a rank that has ended: they say why, also where it all halts."""
+LAST_LINES_S = 8.0
+"""Seconds for the last lines of all ranks that have ended: they say why. A child of theirs may hold
+its output open for ever; after SIGTERM there are no more of them."""
 
 _CAUSE_S = 2.0
 """Seconds in which a rank that was killed is seen to be, after another has failed for want of it:
@@ -150,7 +151,7 @@ def log_line(number: int, line: str) -> None:
 
 
 def _wait(ranks: Sequence[_Rank], stop: Stop) -> None:
-    """Return when all ranks ended well; raise as soon as one did not."""
+    """Return when all ranks ended well; raise when one did not."""
     told = False
     while None in (codes := _codes(ranks)):
         if any(map(_is_bad, codes)):
@@ -176,18 +177,17 @@ def _is_bad(code: int | None) -> bool:
 
 
 def _with_the_cause(ranks: Sequence[_Rank], codes: list[int | None]) -> list[int | None]:
-    """Return the codes with that of a rank which was killed, where others have failed by it."""
+    """Return the codes, or later ones where a rank was killed: others have failed by it."""
     deadline_s = time.monotonic() + _CAUSE_S
-    while _has_failed_alone(codes) and time.monotonic() < deadline_s:
+    later = codes
+    while None in later and not _one_was_killed(later) and time.monotonic() < deadline_s:
         time.sleep(POLL_S)
-        codes = _codes(ranks)
-    return codes
+        later = _codes(ranks)
+    return later if _one_was_killed(later) else codes
 
 
-def _has_failed_alone(codes: Sequence[int | None]) -> bool:
-    """Whether ranks have failed, none was killed, and others still run."""
-    failed = [code for code in codes if code is not None and _is_bad(code)]
-    return bool(failed) and min(failed) > 0 and None in codes
+def _one_was_killed(codes: Sequence[int | None]) -> bool:
+    return any(code is not None and code < 0 for code in codes)
 
 
 def _check(codes: Sequence[int | None]) -> None:
@@ -214,8 +214,9 @@ def _end(ranks: Sequence[_Rank]) -> None:
     for rank in ranks:
         rank.process.kill()
         rank.process.wait()
+    deadline_s = time.monotonic() + LAST_LINES_S
     for rank in ranks:
-        rank.reader.join(LAST_LINES_S)
+        rank.reader.join(max(0.0, deadline_s - time.monotonic()))
 
 
 @contextlib.contextmanager

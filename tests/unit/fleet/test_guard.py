@@ -150,17 +150,16 @@ def test_a_reader_that_is_slow_to_end_is_reaped_when_it_has(
     os.mkfifo(tmp_path / "a.h5")
     held: list[int] = []
 
-    def wait_in_vain(process: "subprocess.Popen[bytes]", timeout: float) -> None:
+    def wait_in_vain(process: "subprocess.Popen[bytes]", timeout: float = 0) -> None:
         held.append(process.pid)
         raise subprocess.TimeoutExpired("", timeout)
 
-    with GuardedReader(read, 1) as reader, monkeypatch.context() as patched:
-        patched.setattr(subprocess.Popen, "wait", wait_in_vain)
-        with pytest.raises(StoreError, match="no answer from its file system"):
-            reader.read(tmp_path / "a.h5")
-    gc.collect()
-    # Waits for its end without reaping it.
-    os.waitid(os.P_PID, held[0], os.WEXITED | os.WNOWAIT)
-    with GuardedReader(read, 5):
-        pass
+    with GuardedReader(read, 1) as reader:
+        with monkeypatch.context() as patched:
+            patched.setattr(subprocess.Popen, "wait", wait_in_vain)
+            with pytest.raises(StoreError, match="no answer from its file system"):
+                reader.read(tmp_path / "a.h5")
+        gc.collect()
+        # Waits for its end without reaping it.
+        os.waitid(os.P_PID, held[0], os.WEXITED | os.WNOWAIT)
     assert not Path(f"/proc/{held[0]}").exists()

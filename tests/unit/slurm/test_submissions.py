@@ -8,7 +8,15 @@ import pytest
 
 SBATCH = Path(__file__).parents[3] / "scripts" / "slurm" / "sbatch"
 
+FAR = ("--clusters", "far")
+
+# The first question has no answer.
 SQUEUE_STUB = """#!/bin/sh
+echo "$@" >> questions
+if [ $(wc -l < questions) -eq 1 ]; then
+    echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2
+    exit 1
+fi
 cat jobs
 """
 # The first call has no answer; whether the job is there nevertheless, the test says.
@@ -40,7 +48,7 @@ def test_a_job_that_was_taken_before_the_answer_got_lost_is_not_submitted_again(
     (tmp_path / "taken").write_text(taken)
     path = os.pathsep.join([str(SBATCH.parent), str(programs), os.environ["PATH"]])
     ended = subprocess.run(
-        [SBATCH, "--parsable", "--job-name", "run", "--comment", "rule_train wildcards 1", "x.sh"],
+        [SBATCH, "--parsable", "--job-name", "run", "--comment", "rule_train wildcards 1", *FAR],
         cwd=tmp_path,
         env={**os.environ, "PATH": path, "LAMELLA_SUBMIT_WAIT_S": "0"},
         capture_output=True,
@@ -50,6 +58,8 @@ def test_a_job_that_was_taken_before_the_answer_got_lost_is_not_submitted_again(
     # Snakemake takes "submission failed" for a failure, whatever else it is told.
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, answer, "")
     assert (tmp_path / "calls").read_text().count("called") == calls
-    assert (
-        "asking again in 0 s: sbatch: error" in (tmp_path / "results/logs/submit.log").read_text()
-    )
+    questions = (tmp_path / "questions").read_text().splitlines()
+    assert all(question.startswith(" ".join(FAR)) for question in questions)
+    away, lost, *_ = (tmp_path / "results/logs/submit.log").read_text().splitlines()
+    assert "asking again in 0 s: slurm_load_jobs error: Unable to contact" in away
+    assert "asking again in 0 s: sbatch: error: Batch job submission failed: Socket" in lost

@@ -5,10 +5,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lamella.errors import TrainingError
+from lamella.training import launch
 from lamella.training.launch import launch_training
 from lamella.training.settings import Backend
 
@@ -82,6 +84,19 @@ def test_rank_that_is_seen_to_be_killed_after_another_has_failed_is_the_cause(tm
     command = [sys.executable, "-c", code, str(tmp_path / "lost")]
     with pytest.raises(TrainingError, match=r"rank 1 of 2: was killed by SIGKILL"):
         launch_training(command, 2, backend=Backend.TORCH)
+
+
+@pytest.mark.parametrize(
+    ("later", "told"),
+    [([1, 3], [None, 3]), ([-9, 3], [-9, 3])],
+    ids=["it was the first to fail", "the other was killed"],
+)
+def test_rank_that_fails_by_another_is_not_told_in_its_place(later, told):
+    # The second has failed already; the first loses it, or has been killed.
+    ranks = [
+        SimpleNamespace(process=SimpleNamespace(poll=lambda code=code: code)) for code in later
+    ]
+    assert launch._with_the_cause(ranks, [None, 3]) == told
 
 
 @pytest.mark.parametrize(

@@ -38,4 +38,4 @@ def test_submission_waits_while_the_controller_is_away(cluster, study):
     cluster.start_missing()
     assert study.end_of(run) == 0, study.said
     assert study.is_complete
-    assert "asking again in 1 s: sbatch: error: " in log.read_text()
+    assert "asking again in 1 s: slurm_load_jobs error: Unable to contact" in log.read_text()

@@ -1,6 +1,7 @@
 """SLURM takes no job because of a limit of the account."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,26 +93,36 @@ def test_job_that_was_taken_by_a_controller_that_did_not_answer_in_time_is_not_s
     controller = int((cluster.folder / "run/slurmctld.pid").read_text())
     words = ("--parsable", "--job-name", "run-of-this-test", "--comment", "rule_a b")
     rest = ("--account=lab", "--mem=100", "--output=/dev/null", "--wrap=sleep 60")
-    os.kill(controller, signal.SIGSTOP)
-    try:
-        submission = subprocess.Popen(
-            [REPOSITORY / "scripts/slurm/sbatch", *words, *rest],
-            cwd=tmp_path,
-            env={**cluster.environment, "SLURM_CONF": str(tmp_path / "slurm.conf")},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        log = tmp_path / "results/logs/submit.log"
-        cluster.wait_for(lambda: log.exists() or submission.poll() is not None, "a time-out")
-    finally:
-        os.kill(controller, signal.SIGCONT)
-    job, said = submission.communicate(timeout=200)
-    assert (submission.returncode, said) == (0, "")
-    assert "Socket timed out" in log.read_text()
-    assert cluster.jobs() == [job.strip()]
-    cluster.ask("scancel", *cluster.jobs())
-    cluster.wait_until_empty()
+    log = tmp_path / "results/logs/submit.log"
+    # The real sbatch, before which the controller stops.
+    stops = tmp_path / "bin" / "sbatch"
+    stops.parent.mkdir()
+    stops.write_text(f'#!/bin/sh\nkill -STOP {controller}\nexec {shutil.which("sbatch")} "$@"\n')
+    stops.chmod(0o755)
+    with subprocess.Popen(
+        [REPOSITORY / "scripts/slurm/sbatch", *words, *rest],
+        cwd=tmp_path,
+        env={
+            **cluster.environment,
+            "SLURM_CONF": str(tmp_path / "slurm.conf"),
+            "PATH": f"{stops.parent}:{cluster.environment['PATH']}",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as submission:
+        try:
+            cluster.wait_for(lambda: log.exists() or submission.poll() is not None, "a time-out")
+            os.kill(controller, signal.SIGCONT)
+            job, said = submission.communicate(timeout=200)
+            assert (submission.returncode, said) == (0, "")
+            assert "Socket timed out" in log.read_text()
+            assert cluster.jobs() == [job.strip()]
+        finally:
+            os.kill(controller, signal.SIGCONT)
+            submission.kill()
+            cluster.ask("scancel", "--user=root")
+            cluster.wait_until_empty()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""MLflow: the only module that talks to it.
+"""MLflow: the only module that sends records to it.
 
 Everything is found again by the record's ``id`` in a tag, and logged such that logging it twice is
 logging it once: params, tags, inputs and artifacts have names, metrics a name and a step. So a
@@ -13,25 +13,13 @@ import json
 import logging
 import os
 import re
-import shutil
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
-
-# Read by MLflow while it is imported. A job on a cluster reports to nobody but its own store.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("DO_NOT_TRACK", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+from typing import Concatenate, ParamSpec, TypeVar
 
 import mlflow
-import mlflow.onnx
-import numpy as np
-import onnx
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import (
@@ -48,26 +36,14 @@ from mlflow.entities import (
 )
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
-from mlflow.store.db.utils import (
-    _initialize_tables,
-    _is_empty_database,
-    _upgrade_db,
-    _verify_schema,
-    create_sqlalchemy_engine_with_retry,
-)
-from mlflow.types import Schema, TensorSpec
+from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
-from sqlalchemy.engine import Engine
-from sqlalchemy.exc import SQLAlchemyError
-from urllib3.exceptions import MaxRetryError, NewConnectionError
 
-import lamella
-from lamella.errors import TrackingError
-from lamella.stores.atomic import replacing
-from lamella.tracking.locks import alone
-from lamella.tracking.record import ModelArtifact, Record, RunStatus, Tensor
+from lamella.tracking.mlflow_failures import FAILURES, may_pass, refusals
+from lamella.tracking.mlflow_model import save_model
+from lamella.tracking.record import ModelArtifact, Record, RunStatus
 from lamella.tracking.settings import TrackingSettings
+from lamella.tracking.sqlite_store import make_sqlite_store, sqlite_uri
 from lamella.tracking.workflow import STORE_FOLDER
 
 logger = logging.getLogger(__name__)
@@ -91,55 +67,8 @@ _ANSWER_S = 5
 _NOT_IN_MODEL_NAMES = re.compile(r"""[/:.%"']""")
 _NOT_IN_REGISTERED_NAMES = re.compile(r"""[/:%"']""")
 
-# The driver of a database that is asked for may not be installed.
-_FAILURES = (
-    *(MlflowException, requests.RequestException, SQLAlchemyError),
-    *(OSError, ModuleNotFoundError),
-)
-
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
-
-
-def make_sqlite_store() -> None:
-    """Make the SQLite store, or bring one of an older MLflow to the present layout.
-
-    Migrations are not transactions: they run on a copy, which then takes the store's place.
-    """
-    store = STORE_FOLDER / "mlflow.db"
-    with alone(STORE_FOLDER / ".store.lock"):
-        if store.exists() and _has_present_layout(store):
-            return
-        with replacing(store) as copy:
-            if store.exists():
-                shutil.copyfile(store, copy)
-            _migrate(copy)
-
-
-def _has_present_layout(store: Path) -> bool:
-    with _engine(store) as engine:
-        try:
-            _verify_schema(engine)
-        except MlflowException:
-            return False
-    return True
-
-
-def _migrate(store: Path) -> None:
-    with _engine(store) as engine:
-        if _is_empty_database(engine):
-            _initialize_tables(engine)
-        else:
-            _upgrade_db(engine)
-
-
-@contextmanager
-def _engine(store: Path) -> Iterator[Engine]:
-    engine = create_sqlalchemy_engine_with_retry(_sqlite_uri(store))
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def _tried_again(
@@ -152,8 +81,8 @@ def _tried_again(
         for attempt in range(store.retries):
             try:
                 return step(store, *arguments, **named)
-            except _FAILURES as error:
-                if not _may_pass(error):
+            except FAILURES as error:
+                if not may_pass(error):
                     raise
                 logger.debug("%s is tried again: %s", step.__name__, error)
             # Not all at once: jobs that were in each other's way would be so again.
@@ -161,22 +90,6 @@ def _tried_again(
         return step(store, *arguments, **named)
 
     return persistent
-
-
-def _may_pass(error: Exception) -> bool:
-    if isinstance(error, MlflowException):
-        # BAD_REQUEST also stands for a row that another job has written meanwhile.
-        code = error.get_http_status_code()
-        return bool(code >= 500 or code in {408, 429} or error.error_code == "BAD_REQUEST")
-    if isinstance(error, requests.ConnectionError):
-        return not _is_nobody_there(error)
-    return isinstance(error, requests.RequestException | SQLAlchemyError | ConnectionError)
-
-
-def _is_nobody_there(error: requests.ConnectionError) -> bool:
-    """Return whether no server was reached; one that says nothing for a while was."""
-    cause = error.args[0] if error.args else None
-    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
 
 
 class MlflowStore:
@@ -193,8 +106,8 @@ class MlflowStore:
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # see _tried_again
         if settings.uri is None:
             make_sqlite_store()
-        uri = settings.uri or _sqlite_uri(STORE_FOLDER / "mlflow.db")
-        with _refusals(settings):
+        uri = settings.uri or sqlite_uri(STORE_FOLDER / "mlflow.db")
+        with refusals(settings):
             if uri.startswith("http"):
                 self._knock(uri)
             # A registry in a database looks for the model in the process's own default store.
@@ -216,7 +129,7 @@ class MlflowStore:
         Raises:
             TrackingError: the store refuses the record or does not answer any more.
         """
-        with _refusals(self._settings):
+        with refusals(self._settings):
             experiment_id = self._experiment(record.experiment)
             run_id = self._run(record, experiment_id, parent_run_id)
             self._log_values(record, run_id)
@@ -383,7 +296,7 @@ class MlflowStore:
         if logged.status is not LoggedModelStatus.READY:
             with tempfile.TemporaryDirectory() as temporary:
                 files = Path(temporary) / "model"
-                _save_model(model, folder, files, Model(run_id=run_id, model_id=logged.model_id))
+                save_model(model, folder, files, Model(run_id=run_id, model_id=logged.model_id))
                 self._client.log_model_artifacts(logged.model_id, str(files))
             self._client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
         outputs = self._client.get_run(run_id).outputs
@@ -466,57 +379,6 @@ def _registered_name(record: Record, model: ModelArtifact) -> str:
     return _NOT_IN_REGISTERED_NAMES.sub("_", f"{record.experiment}-{model.name}")
 
 
-def _save_model(model: ModelArtifact, folder: Path, target: Path, about: Model) -> None:
-    """Write the model such that MLflow loads it without pickle."""
-    example = None
-    if model.input_example is not None:
-        example = {model.inputs[0].name: np.load(folder / model.input_example, allow_pickle=False)}
-    described: dict[str, Any] = {
-        "mlflow_model": about,
-        "signature": ModelSignature(_schema(model.inputs), _schema(model.outputs)),
-        "input_example": example,
-    }
-    file = folder / model.path
-    with warnings.catch_warnings():
-        # Raised by MLflow about a class of its own, which it loads on the first call.
-        warnings.filterwarnings("ignore", message=".*inferred as AnyType", category=UserWarning)
-        if model.loader is None:
-            needed = [f"onnx=={onnx.__version__}", "onnxruntime"]
-            mlflow.onnx.save_model(
-                onnx.load(file), str(target), pip_requirements=needed, **described
-            )
-        else:
-            mlflow.pyfunc.save_model(
-                str(target),
-                loader_module=model.loader,
-                data_path=str(file),
-                pip_requirements=[f"lamella=={lamella.__version__}"],
-                **described,
-            )
-
-
-def _schema(tensors: Iterable[Tensor]) -> Schema:
-    return Schema([TensorSpec(np.dtype(t.dtype), t.shape, t.name) for t in tensors])
-
-
-def _sqlite_uri(store: Path) -> str:
-    return f"sqlite:///{store.resolve()}"
-
-
 def _chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-@contextmanager
-def _refusals(settings: TrackingSettings) -> Iterator[None]:
-    """Turn every way in which MLflow can fail to take a record into a ``TrackingError``."""
-    try:
-        yield
-    except _FAILURES as error:
-        reason = str(error).splitlines()[0][:300]
-        raise TrackingError(
-            f"the record was not sent ({type(error).__name__}: {reason})",
-            settings.store_name,
-            "It lies beside the results; `lamella sync-tracking` sends it when MLflow answers",
-        ) from error

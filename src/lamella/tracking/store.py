@@ -21,7 +21,8 @@ def prepare_tracking(settings: TrackingSettings, ready: Path) -> None:
         ready: Marker to write when done; declared as the output of the rule.
     """
     # Importing MLflow takes seconds; only this job and the sending of a record need it.
-    from lamella.tracking.mlflow_store import MlflowStore, make_sqlite_store
+    from lamella.tracking.mlflow_store import MlflowStore
+    from lamella.tracking.sqlite_store import make_sqlite_store
 
     if settings.uri is None:
         make_sqlite_store()
